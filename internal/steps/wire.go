@@ -45,5 +45,4 @@ type ProblemDocument struct {
 	Status   int           `json:"status"`
 	Detail   string        `json:"detail"`
 	Rejected []job.Problem `json:"rejected,omitempty"` // the items' own problems, if that was it
-	Warnings []job.Problem `json:"warnings,omitempty"` // and what else to mend in them
 }

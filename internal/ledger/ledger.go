@@ -1,0 +1,234 @@
+// Package ledger is the durable record of finished jobs, and the promise of the
+// whole program: from the moment a job is acknowledged it counts exactly once,
+// whatever crashes.
+//
+// The job table is the only log; everything else is a fold over it. Handlers give
+// jobs to [Ledger.Record] and wait. One writer goroutine commits whatever has
+// gathered as one transaction (group commit), applies the new rows to the totals
+// in memory, and then lets the handlers answer. Every few seconds it stores the
+// totals as a checkpoint together with the number of the last row in them, so a
+// start loads the checkpoint and folds only the rows behind it. Rows that are past
+// their retention and in the checkpoint are pruned in small steps.
+//
+// [Ledger.Totals] is what a scrape reads: it folds what it hasn't seen first, so
+// it answers for every job acknowledged before, and fails rather than give stale
+// numbers.
+//
+// Where rows live is a [Store]'s affair: package sqlite.
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"ci-jobs-metrics/internal/totals"
+)
+
+// Errors of Record. Both mean that nothing was recorded and that the sender
+// should try again.
+var (
+	ErrQueueFull = errors.New("the queue of jobs waiting to be recorded is full")
+	ErrClosed    = errors.New("the ledger is closed")
+)
+
+// MaxQueue is how many jobs may wait to be recorded.
+const MaxQueue = 10_000
+
+// Options say how a Ledger works. The zero value of each field means its default.
+type Options struct {
+	Bounds          []float64     // upper bounds of the duration histograms, seconds, ascending, without +Inf
+	Retention       time.Duration // how long rows are kept after receipt; default 90 days
+	CheckpointEvery time.Duration // how often the totals are stored; default 5 s
+	PruneEvery      time.Duration // how often old rows are looked for; default 1 min
+	Now             func() time.Time
+	Logger          *slog.Logger
+
+	// OnCommit, if set, is told of every commit from the writer's goroutine: how
+	// many entries, how long it took, and its error.
+	OnCommit func(entries int, took time.Duration, err error)
+}
+
+// DefaultRetention is how long jobs, and with them their ids, are kept.
+const DefaultRetention = 90 * 24 * time.Hour
+
+func (o *Options) setDefaults() {
+	if o.Retention == 0 {
+		o.Retention = DefaultRetention
+	}
+	if o.CheckpointEvery == 0 {
+		o.CheckpointEvery = 5 * time.Second
+	}
+	if o.PruneEvery == 0 {
+		o.PruneEvery = time.Minute
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.OnCommit == nil {
+		o.OnCommit = func(int, time.Duration, error) {}
+	}
+}
+
+// A Ledger records jobs and keeps their totals. Its methods may be called from
+// several goroutines.
+type Ledger struct {
+	store Store
+	opts  Options
+
+	queue   chan *submission
+	stopped chan struct{} // closed when the writer is done
+
+	mu      sync.Mutex // guards waiting and closed, and sends on queue
+	waiting int        // jobs in queue, not yet taken by the writer
+	closed  bool
+
+	// fold guards the totals and how far they have read, so that a row is
+	// applied once, by the writer or by a scrape, whoever comes first.
+	fold    sync.Mutex
+	totals  *totals.Totals
+	applied int64 // number of the last row in totals
+
+	saved int64 // number of the last row in the stored checkpoint; the writer's own
+}
+
+// Open loads the totals from the store, folds the rows behind its checkpoint,
+// and starts the writer. The store is the Ledger's from now on, also if Open
+// fails: it is closed then.
+func Open(ctx context.Context, store Store, opts Options) (*Ledger, error) {
+	opts.setDefaults()
+	l := &Ledger{
+		store:   store,
+		opts:    opts,
+		queue:   make(chan *submission, MaxQueue),
+		stopped: make(chan struct{}),
+		totals:  totals.New(opts.Bounds),
+	}
+	if err := l.load(ctx); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	go l.write()
+	return l, nil
+}
+
+// load brings the totals to the last row, and the checkpoint with them.
+func (l *Ledger) load(ctx context.Context) error {
+	checkpoint, upTo, err := l.store.LoadTotals(ctx)
+	if err != nil {
+		return fmt.Errorf("loading the totals: %w", err)
+	}
+	if checkpoint != nil {
+		l.totals.Load(checkpoint)
+		l.applied, l.saved = upTo, upTo
+	}
+	if err := l.catchUp(ctx); err != nil {
+		return fmt.Errorf("folding the jobs behind the last checkpoint: %w", err)
+	}
+	if n := l.totals.Rebound(l.opts.Bounds); n > 0 {
+		l.opts.Logger.Warn("Histogram buckets were changed: duration histograms start anew",
+			"histograms", n, "buckets", l.opts.Bounds)
+	}
+	if l.applied > upTo {
+		l.opts.Logger.Info("Folded the jobs behind the last checkpoint", "jobs", l.applied-upTo)
+	}
+	// At once, so that the bounds of now are those that jobs from now on belong
+	// to, whatever the bounds of the next start.
+	return l.checkpoint(ctx)
+}
+
+// Record makes the entries durable and counted. When it returns outcomes, one for
+// each entry, a power cut can't undo them, and Totals has them. The entries are
+// the Ledger's from now on.
+//
+// After ErrQueueFull, ErrClosed and errors of the store nothing is recorded. If
+// ctx ends first, its error is returned and the entries may be recorded or not.
+func (l *Ledger) Record(ctx context.Context, entries []Entry) ([]Outcome, error) {
+	s := &submission{entries: entries, done: make(chan struct{})}
+	if err := l.submit(s); err != nil {
+		return nil, err
+	}
+	select {
+	case <-s.done:
+		return s.outcomes, s.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *Ledger) submit(s *submission) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return ErrClosed
+	}
+	if l.waiting+len(s.entries) > MaxQueue {
+		return ErrQueueFull
+	}
+	l.waiting += len(s.entries)
+	l.queue <- s // never blocks: it has room for MaxQueue, and each holds a job
+	return nil
+}
+
+// Totals returns the totals of all jobs in the ledger: of every job that Record
+// acknowledged before the call, at least. It fails if the ledger can't be read.
+func (l *Ledger) Totals(ctx context.Context) (*totals.Snapshot, error) {
+	l.fold.Lock()
+	defer l.fold.Unlock()
+	if err := l.catchUp(ctx); err != nil {
+		return nil, fmt.Errorf("reading the ledger: %w", err)
+	}
+	return l.totals.Snapshot(), nil
+}
+
+// Check fails if the ledger can't be read or is closed.
+func (l *Ledger) Check(ctx context.Context) error {
+	l.mu.Lock()
+	closed := l.closed
+	l.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	_, err := l.store.Rows(ctx, 0, 1)
+	return err
+}
+
+// Created is when the ledger was made.
+func (l *Ledger) Created() time.Time { return l.store.Created() }
+
+// Stats are numbers about the ledger's own health.
+type Stats struct {
+	totals.Stats
+	Waiting int // jobs in the queue
+}
+
+// Stats returns the current numbers.
+func (l *Ledger) Stats() Stats {
+	l.mu.Lock()
+	waiting := l.waiting
+	l.mu.Unlock()
+	return Stats{Stats: l.totals.Stats(), Waiting: waiting}
+}
+
+// Close takes no more jobs, records those that wait, stores the totals and closes
+// the store. It returns ctx's error if ctx ends first; the rest then goes on
+// behind it.
+func (l *Ledger) Close(ctx context.Context) error {
+	l.mu.Lock()
+	if !l.closed {
+		l.closed = true
+		close(l.queue)
+	}
+	l.mu.Unlock()
+	select {
+	case <-l.stopped:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("closing the ledger: %w", ctx.Err())
+	}
+}

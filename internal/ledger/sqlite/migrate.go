@@ -1,0 +1,114 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// applicationID marks a SQLite file as a ledger of ours: "CIJM".
+const applicationID = 0x43494a4d
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// migrate brings the file to the schema of this program, one migration and one
+// transaction at a time; the file itself counts them in user_version.
+func migrate(ctx context.Context, db *sql.DB, now time.Time) error {
+	names, err := fs.Glob(migrations, "migrations/*.sql") // sorted
+	if err != nil {
+		return err
+	}
+	version, err := schemaVersion(ctx, db)
+	if err != nil {
+		return err
+	}
+	if version > len(names) {
+		return fmt.Errorf("its schema %d is newer than this program, which knows up to %d: run the newer receiver again, or restore a backup from before it", version, len(names))
+	}
+	// Only now, when it is known to be ours: this changes the file.
+	var mode string
+	if err := db.QueryRowContext(ctx, `PRAGMA journal_mode = WAL`).Scan(&mode); err != nil {
+		return err
+	}
+	if mode != "wal" {
+		return fmt.Errorf("its file system has no shared memory for SQLite's write-ahead log (journal mode stays %q): choose a local disk", mode)
+	}
+	for ; version < len(names); version++ {
+		script, err := fs.ReadFile(migrations, names[version])
+		if err != nil {
+			return err
+		}
+		if err := apply(ctx, db, version+1, string(script), now); err != nil {
+			return fmt.Errorf("migration %d: %w", version+1, err)
+		}
+	}
+	return nil
+}
+
+// schemaVersion is how many migrations the file has seen; 0 for an empty one. It
+// refuses a database that is not a ledger.
+func schemaVersion(ctx context.Context, db *sql.DB) (int, error) {
+	var version, id, tables int
+	err := errors.Join(
+		db.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&version),
+		db.QueryRowContext(ctx, `PRAGMA application_id`).Scan(&id),
+		db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema`).Scan(&tables),
+	)
+	switch {
+	case err != nil:
+		return 0, err
+	case id == applicationID:
+		return version, nil
+	case id == 0 && version == 0 && tables == 0:
+		return 0, nil
+	}
+	return 0, errors.New("it is a SQLite database, but not a ledger: choose another file")
+}
+
+func apply(ctx context.Context, db *sql.DB, version int, script string, now time.Time) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // does nothing after Commit
+	if _, err := tx.ExecContext(ctx, script); err != nil {
+		return err
+	}
+	if version == 1 {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO ledger (created) VALUES (?)`, micros(now)); err != nil {
+			return err
+		}
+	}
+	// Pragmas take no parameters.
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf(`PRAGMA application_id = %d; PRAGMA user_version = %d`, applicationID, version)); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// explain adds to an error of SQLite what to do about it.
+func explain(err error) error {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code() & 0xff { // the low byte is the kind, the rest the detail
+	case sqlite3.SQLITE_NOTADB:
+		return fmt.Errorf("the file is not a SQLite database: choose another file, or restore a backup (%w)", err)
+	case sqlite3.SQLITE_CORRUPT:
+		return fmt.Errorf("the file is damaged: restore a backup (%w)", err)
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN:
+		return fmt.Errorf("the file and its directory must be writable (%w)", err)
+	case sqlite3.SQLITE_FULL:
+		return fmt.Errorf("the disk is full (%w)", err)
+	}
+	return err
+}

@@ -1,0 +1,168 @@
+// Package sqlite keeps a ledger in one SQLite file: the store for one machine,
+// without any set-up.
+//
+// The file is in WAL mode with synchronous=FULL, so a commit is one fdatasync of
+// the write-ahead log and survives a power cut. One connection writes; scrapes and
+// questions read over others meanwhile, and so may the sqlite3 shell. A lock beside
+// the file keeps a second receiver away, and numbered migrations bring an older
+// file to the schema of this program. A file that is newer, not a ledger, or not
+// readable is refused with an error that says what to do.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"ci-jobs-metrics/internal/ledger"
+)
+
+// readers is how many questions may read at the same time.
+const readers = 4
+
+// A Store is a ledger.Store over one SQLite file.
+type Store struct {
+	writer  *sql.DB // one connection, which changes the file
+	reader  *sql.DB // connections that can't
+	insert  *sql.Stmt
+	lock    *os.File
+	created time.Time
+	last    int64 // number of the last row that ever was
+}
+
+var _ ledger.Store = (*Store)(nil)
+
+// Open opens the ledger at path, or makes one if there is no file. Its directory
+// must exist. now is when a new ledger is made.
+func Open(ctx context.Context, path string, now time.Time) (_ *Store, err error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("ledger %s: %w", path, err)
+	}
+	if err := checkPlace(abs); err != nil {
+		return nil, err
+	}
+	s := &Store{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("ledger %s: %w", path, err), s.Close())
+		}
+	}()
+	if s.lock, err = lockFile(abs + ".lock"); err != nil {
+		return nil, err
+	}
+	if s.writer, err = open(abs, "_txlock=immediate", "_pragma=synchronous(FULL)"); err != nil {
+		return nil, err
+	}
+	s.writer.SetMaxOpenConns(1)
+	if err := migrate(ctx, s.writer, now); err != nil {
+		return nil, explain(err)
+	}
+	// The file's name must survive a power cut as well as what is in it.
+	if err := syncDir(filepath.Dir(abs)); err != nil {
+		return nil, err
+	}
+	if s.reader, err = open(abs, "_pragma=query_only(true)"); err != nil {
+		return nil, err
+	}
+	s.reader.SetMaxOpenConns(readers)
+	return s, explain(s.prepare(ctx))
+}
+
+// open opens a pool of connections with the given parameters of the driver.
+func open(path string, params ...string) (*sql.DB, error) {
+	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(10000)"
+	for _, p := range params {
+		dsn += "&" + p
+	}
+	return sql.Open("sqlite", dsn)
+}
+
+// prepare reads what the store keeps in memory.
+func (s *Store) prepare(ctx context.Context) error {
+	var created int64
+	if err := s.writer.QueryRowContext(ctx, `SELECT created FROM ledger`).Scan(&created); err != nil {
+		return fmt.Errorf("reading when it was made: %w", err)
+	}
+	s.created = fromMicros(created)
+	// Rows may all be pruned: the checkpoint then knows the last number used.
+	err := s.writer.QueryRowContext(ctx, `SELECT max(
+		coalesce((SELECT max(seq) FROM jobs), 0),
+		coalesce((SELECT max(up_to) FROM totals), 0))`).Scan(&s.last)
+	if err != nil {
+		return fmt.Errorf("reading the number of the last job: %w", err)
+	}
+	s.insert, err = s.writer.PrepareContext(ctx, insertJob)
+	return err
+}
+
+// Created implements ledger.Store.
+func (s *Store) Created() time.Time { return s.created }
+
+// Close implements ledger.Store. Closing the last connection moves the
+// write-ahead log into the file.
+func (s *Store) Close() error {
+	var errs []error
+	if s.insert != nil {
+		errs = append(errs, s.insert.Close())
+	}
+	if s.reader != nil {
+		errs = append(errs, s.reader.Close())
+	}
+	if s.writer != nil {
+		errs = append(errs, s.writer.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// checkPlace gives the commonest mistakes a clearer answer than SQLite does.
+func checkPlace(path string) error {
+	dir := filepath.Dir(path)
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("ledger %s: the directory %s does not exist: create it, or choose another place", path, dir)
+	case err != nil:
+		return fmt.Errorf("ledger %s: %w", path, err)
+	case !info.IsDir():
+		return fmt.Errorf("ledger %s: %s is not a directory", path, dir)
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("ledger %s is not a regular file", path)
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func micros(t time.Time) int64      { return t.UnixMicro() }
+func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
+
+// nullMicros is NULL for the zero time.
+func nullMicros(t time.Time) sql.NullInt64 {
+	return sql.NullInt64{Int64: t.UnixMicro(), Valid: !t.IsZero()}
+}
+
+func fromNullMicros(us sql.NullInt64) time.Time {
+	if !us.Valid {
+		return time.Time{}
+	}
+	return fromMicros(us.Int64)
+}

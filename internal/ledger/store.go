@@ -1,0 +1,75 @@
+package ledger
+
+import (
+	"context"
+	"time"
+
+	"ci-jobs-metrics/internal/job"
+	"ci-jobs-metrics/internal/totals"
+)
+
+// An Entry is a job on its way into the ledger.
+type Entry struct {
+	Received time.Time // when the receiver got it, in whole microseconds, UTC
+	Job      job.Job
+}
+
+// An Outcome says what became of an Entry.
+type Outcome struct {
+	// Seq is the number of the row that records the job; 0 if the job's id was
+	// recorded before, so that it is a duplicate.
+	Seq int64
+	// Late marks a duplicate that knows how the job ended when what was
+	// recorded does not: the exporter reported a job as unknown that it saw no
+	// file of, and the file came after all.
+	Late bool
+}
+
+// A Row is a recorded job.
+type Row struct {
+	Seq int64 // 1 and up; a later row has a higher number
+	Entry
+}
+
+// A Store keeps the ledger's rows and its folds' checkpoints. There is one for a
+// single machine, package sqlite; package ledgertest says by tests what every
+// store has to do.
+//
+// Append, SaveTotals and Prune are called from one goroutine of a Ledger at a
+// time, Rows and Created from any, at any time. What is passed in is the
+// caller's and not kept; what is returned is the caller's.
+type Store interface {
+	// Append records the entries in their order, in one transaction that is
+	// durable (it survives a power cut) when Append returns. It returns an
+	// outcome for each. An entry whose job has an id that was recorded before,
+	// or earlier in entries, is a duplicate and leaves no row. The others get
+	// the next sequence numbers: no row with a lower number becomes visible
+	// later, and no number is ever used again, pruned rows' neither.
+	//
+	// After an error none of the entries is recorded.
+	Append(ctx context.Context, entries []Entry) ([]Outcome, error)
+
+	// Rows returns the rows numbered above after, ascending, at most limit.
+	Rows(ctx context.Context, after int64, limit int) ([]Row, error)
+
+	// LoadTotals returns the last checkpoint of the totals, whole, and the
+	// number of the last row that is in it; nil and 0 if there is none.
+	LoadTotals(ctx context.Context) (c *totals.Checkpoint, upTo int64, err error)
+
+	// SaveTotals brings the checkpoint of the totals to row upTo, in one
+	// transaction: every entry of c replaces the one with its key; if
+	// c.DropDurations, all histograms stored before go first.
+	SaveTotals(ctx context.Context, c *totals.Checkpoint, upTo int64) error
+
+	// Prune deletes at most limit of the oldest rows, of those numbered up to
+	// upTo that were received before the given time, and returns how many. Ids
+	// of deleted rows are forgotten.
+	Prune(ctx context.Context, before time.Time, upTo int64, limit int) (int, error)
+
+	// Created is when this ledger was made; it survives restarts, copies and
+	// pruning.
+	Created() time.Time
+
+	// Close releases everything. No other method may be called after it.
+	Close() error
+}

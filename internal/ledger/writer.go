@@ -1,0 +1,174 @@
+package ledger
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// maxBatch is how many jobs a commit gathers at least before it stops to
+	// gather more. What one request brought is never divided.
+	maxBatch = 1000
+	// pruneStep is how many rows are pruned at a time: a few milliseconds that
+	// jobs wait for.
+	pruneStep = 500
+	// prunePause lets jobs through between two steps when there is more to prune.
+	prunePause = 50 * time.Millisecond
+	// foldStep is how many rows are read at a time to be folded.
+	foldStep = 2000
+)
+
+// A submission is what one Record waits for.
+type submission struct {
+	entries  []Entry
+	outcomes []Outcome
+	err      error
+	done     chan struct{} // closed when outcomes and err are final
+}
+
+// write is the writer: the only goroutine that changes the store. It ends when
+// the queue is closed and empty.
+func (l *Ledger) write() {
+	defer close(l.stopped)
+	ctx := context.Background() // what was taken in is finished, whoever still waits for it
+	checkpoint := time.NewTicker(l.opts.CheckpointEvery)
+	defer checkpoint.Stop()
+	prune := time.NewTimer(l.opts.PruneEvery)
+	defer prune.Stop()
+	for {
+		select {
+		case s, ok := <-l.queue:
+			if !ok {
+				l.finish(ctx)
+				return
+			}
+			l.commit(ctx, l.gather(s))
+		case <-checkpoint.C:
+			if err := l.checkpoint(ctx); err != nil {
+				l.opts.Logger.Error("Storing the totals failed; it will be tried again", "err", err)
+			}
+		case <-prune.C:
+			prune.Reset(l.prune(ctx))
+		}
+	}
+}
+
+// gather returns first and what else waits, up to maxBatch jobs.
+func (l *Ledger) gather(first *submission) []*submission {
+	batch, n := []*submission{first}, len(first.entries)
+gathering:
+	for n < maxBatch {
+		select {
+		case s, ok := <-l.queue:
+			if !ok {
+				break gathering // write sees it too
+			}
+			batch = append(batch, s)
+			n += len(s.entries)
+		default:
+			break gathering
+		}
+	}
+	l.mu.Lock()
+	l.waiting -= n
+	l.mu.Unlock()
+	return batch
+}
+
+// commit makes a batch durable, then visible, then known to those who wait: in
+// this order, or an answer could promise what a crash undoes, or what the next
+// scrape does not show.
+func (l *Ledger) commit(ctx context.Context, batch []*submission) {
+	entries := batch[0].entries
+	if len(batch) > 1 {
+		entries = nil
+		for _, s := range batch {
+			entries = append(entries, s.entries...)
+		}
+	}
+	start := time.Now()
+	outcomes, err := l.store.Append(ctx, entries)
+	l.opts.OnCommit(len(entries), time.Since(start), err)
+	if err != nil {
+		l.opts.Logger.Error("Recording jobs failed; their senders were told to try again", "jobs", len(entries), "err", err)
+	} else {
+		l.apply(entries, outcomes)
+	}
+	for _, s := range batch {
+		if s.err = err; err == nil {
+			s.outcomes, outcomes = outcomes[:len(s.entries)], outcomes[len(s.entries):]
+		}
+		close(s.done)
+	}
+}
+
+// apply folds what was just committed, without reading it back. A row that a
+// scrape has folded already is left out, and so is one that comes behind rows
+// not folded yet: those are others', and are read from the store.
+func (l *Ledger) apply(entries []Entry, outcomes []Outcome) {
+	l.fold.Lock()
+	defer l.fold.Unlock()
+	for i, o := range outcomes {
+		if o.Seq == l.applied+1 {
+			l.totals.Apply(entries[i].Received, &entries[i].Job)
+			l.applied = o.Seq
+		}
+	}
+}
+
+// catchUp folds the rows in the store that are not in the totals yet. The caller
+// holds l.fold, or is the only one.
+func (l *Ledger) catchUp(ctx context.Context) error {
+	for {
+		rows, err := l.store.Rows(ctx, l.applied, foldStep)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			l.totals.Apply(rows[i].Received, &rows[i].Job)
+			l.applied = rows[i].Seq
+		}
+		if len(rows) < foldStep {
+			return nil
+		}
+	}
+}
+
+// checkpoint stores the totals as they are, with the number of their last row.
+func (l *Ledger) checkpoint(ctx context.Context) error {
+	l.fold.Lock()
+	changes, upTo := l.totals.Changes(), l.applied
+	l.fold.Unlock()
+	if changes == nil {
+		return nil
+	}
+	if err := l.store.SaveTotals(ctx, changes, upTo); err != nil {
+		l.totals.Unsaved(changes)
+		return err
+	}
+	l.saved = upTo
+	return nil
+}
+
+// prune deletes one step of old rows and returns when to come again. Only rows in
+// the stored checkpoint go: a crash must find all others.
+func (l *Ledger) prune(ctx context.Context) time.Duration {
+	n, err := l.store.Prune(ctx, l.opts.Now().Add(-l.opts.Retention), l.saved, pruneStep)
+	if err != nil {
+		l.opts.Logger.Error("Deleting jobs past their retention failed; it will be tried again", "err", err)
+	}
+	if n == pruneStep {
+		return prunePause
+	}
+	return l.opts.PruneEvery
+}
+
+// finish is the writer's end: everything is recorded by now.
+func (l *Ledger) finish(ctx context.Context) {
+	if err := l.checkpoint(ctx); err != nil {
+		l.opts.Logger.Error("Storing the totals failed; the next start folds them from the jobs", "err", err)
+	}
+	if err := l.store.Close(); err != nil {
+		l.opts.Logger.Error("Closing the ledger failed", "err", err)
+	}
+}

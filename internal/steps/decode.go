@@ -1,0 +1,200 @@
+package steps
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"unicode/utf8"
+
+	"ci-jobs-metrics/internal/job"
+)
+
+// An item is one job of a request as it was read: a report, or why there is none.
+type item struct {
+	report   job.Report
+	problems []job.Problem
+}
+
+func badItem(reason job.Reason, value []byte, remedy string) item {
+	return item{problems: []job.Problem{{Reason: reason, Value: job.Quote(string(value)), Remedy: remedy}}}
+}
+
+// A requestError says why a request as a whole can't be read.
+type requestError struct {
+	status int
+	detail string
+}
+
+func (e *requestError) Error() string { return e.detail }
+
+func badRequest(format string, args ...any) error {
+	return &requestError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+// decode reads the jobs that a request brings, whatever its form. Its error is a
+// *requestError.
+func decode(w http.ResponseWriter, r *http.Request) ([]item, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, badRequest("the query can't be read: %v: escape %%, & and ; in values (curl -G --data-urlencode does)", err)
+	}
+	if r.Method == http.MethodGet {
+		return []item{{report: fromValues(query)}}, nil
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return nil, err
+	}
+	contentType := r.Header.Get("Content-Type")
+	if contentType == "" && len(body) == 0 { // curl -X POST '.../steps?name=...'
+		contentType = typeForm
+	}
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	switch {
+	case err == nil && mediaType == typeForm:
+		return decodeForm(body, query)
+	case err == nil && mediaType == TypeJSON:
+		return decodeJSON(body)
+	case err == nil && ndjsonTypes[mediaType]:
+		return decodeNDJSON(body)
+	}
+	return nil, &requestError{http.StatusUnsupportedMediaType,
+		fmt.Sprintf("Content-Type %q can't be read: send %s, %s or application/x-ndjson", job.Quote(contentType), TypeJSON, typeForm)}
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		w.Header().Set("Accept-Encoding", "identity")
+		return nil, &requestError{http.StatusUnsupportedMediaType,
+			fmt.Sprintf("Content-Encoding %q can't be read: send the body as it is", job.Quote(encoding))}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, &requestError{http.StatusRequestEntityTooLarge,
+			fmt.Sprintf("the body is larger than %d bytes: send fewer jobs at a time", MaxBody)}
+	case err != nil:
+		return nil, badRequest("the body did not arrive whole: %v", err)
+	}
+	return body, nil
+}
+
+// decodeForm reads one job from a form. Parameters of the address count too, the
+// body's first.
+func decodeForm(body []byte, query url.Values) ([]item, error) {
+	if start := bytes.TrimSpace(body); len(start) > 0 && (start[0] == '{' || start[0] == '[') {
+		return nil, &requestError{http.StatusUnsupportedMediaType,
+			"the body looks like JSON, but is sent as a form: add -H 'Content-Type: application/json'"}
+	}
+	values, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, badRequest("the form can't be read: %v: escape %%, & and ; in values (curl --data-urlencode does)", err)
+	}
+	for field, v := range query {
+		values[field] = append(values[field], v...)
+	}
+	return []item{{report: fromValues(values)}}, nil
+}
+
+func fromValues(v url.Values) job.Report {
+	return job.Report{
+		Name: v.Get("name"), Project: v.Get("project"), Status: v.Get("status"),
+		Started: v.Get("started"), Finished: v.Get("finished"), Duration: v.Get("duration"),
+		ID: v.Get("id"), Version: v.Get("version"), Job: v.Get("job"), URL: v.Get("url"),
+		Stage: v.Get("stage"), Ref: v.Get("ref"), SHA: v.Get("sha"),
+		Pipeline: v.Get("pipeline"), Runner: v.Get("runner"), Source: v.Get("source"),
+	}
+}
+
+// decodeJSON reads one object or an array. What is not JSON as a whole is the
+// request's fault, what is wrong inside an array its item's.
+func decodeJSON(body []byte) ([]item, error) {
+	body = trim(body)
+	if len(body) == 0 {
+		return nil, badRequest("the body is empty: send a JSON object or an array of them")
+	}
+	if body[0] != '[' {
+		if !json.Valid(body) {
+			return nil, badRequest("the body is not one JSON value: %s", jsonFault(body))
+		}
+		return []item{decodeObject(body)}, nil
+	}
+	var raw []json.RawMessage
+	if err := json.Unmarshal(body, &raw); err != nil {
+		return nil, badRequest("the body is not a JSON array: %s", jsonFault(body))
+	}
+	if len(raw) > MaxItems {
+		return nil, tooMany(len(raw))
+	}
+	items := make([]item, len(raw))
+	for i := range raw {
+		items[i] = decodeObject(raw[i])
+	}
+	return items, nil
+}
+
+// decodeNDJSON reads a JSON object from each line that isn't blank. A line that
+// is none is an item with a problem, so that one bad line costs one job.
+func decodeNDJSON(body []byte) ([]item, error) {
+	var items []item
+	for line := range bytes.Lines(trim(body)) {
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		if len(items) == MaxItems {
+			return nil, tooMany(bytes.Count(body, []byte("\n")) + 1)
+		}
+		if !json.Valid(line) {
+			items = append(items, badItem(job.NotJSON, line, "send one JSON object on each line: "+jsonFault(line)))
+			continue
+		}
+		items = append(items, decodeObject(line))
+	}
+	if len(items) == 0 {
+		return nil, badRequest("the body is empty: send a JSON object on each line")
+	}
+	return items, nil
+}
+
+// trim removes white space, and the byte order mark that some editors write.
+func trim(body []byte) []byte {
+	return bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\uFEFF")))
+}
+
+func tooMany(n int) error {
+	return &requestError{http.StatusRequestEntityTooLarge,
+		fmt.Sprintf("%d jobs in one request are too many: send at most %d at a time", n, MaxItems)}
+}
+
+// jsonFault says where text stops to be JSON.
+func jsonFault(text []byte) string {
+	var v json.RawMessage
+	err := json.Unmarshal(text, &v)
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Sprintf("%v at byte %d; quotes, backslashes and line breaks in values must be escaped", err, syntax.Offset)
+	}
+	return fmt.Sprint(err)
+}
+
+// decodeObject reads one job from text that is valid JSON.
+func decodeObject(text []byte) item {
+	if text[0] != '{' {
+		return badItem(job.NotAnObject, text,
+			`send an object, such as {"name":"dotnet_build","project":"group/app","status":"success"}`)
+	}
+	if !utf8.Valid(text) { // encoding/json would replace what isn't, and two names could become one
+		return badItem(job.InvalidUTF8, text, "send JSON in UTF-8")
+	}
+	var o object
+	if err := json.Unmarshal(text, &o); err != nil {
+		return badItem(job.NotJSON, text, "send valid JSON: "+err.Error())
+	}
+	return o.item()
+}

@@ -1,0 +1,182 @@
+// Package steps is the wire of /steps: what senders say of finished jobs comes in
+// as a query, a form, a JSON object, an array or NDJSON; an [Answer] goes out, or a
+// [ProblemDocument] if nothing was recorded.
+//
+// The handler decodes, lets package job check each item, hands the good ones to
+// whoever records them (the receiver passes its ledger), and answers only when they
+// are durable. A bad item costs itself, never its neighbours; bad input is never
+// the server's error. Package client is the other end of the same wire.
+package steps
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"ci-jobs-metrics/internal/job"
+)
+
+// A Recorder makes jobs durable. It returns how many of them count from now on;
+// the others counted before. After an error none of them is recorded, and the
+// sender should try again.
+type Recorder func(ctx context.Context, received time.Time, jobs []job.Job) (recorded int, err error)
+
+// Options say how a Handler works. All but Observe are needed.
+type Options struct {
+	Record    Recorder
+	Retention time.Duration // how long jobs are kept; see job.Report.Check
+	Now       func() time.Time
+	// Observe, if set, is told what became of every request that could be read,
+	// after it was recorded. It must not keep what it is given.
+	Observe func(Answer)
+}
+
+// Handler serves [Path].
+func Handler(o Options) http.Handler {
+	if o.Observe == nil {
+		o.Observe = func(Answer) {}
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		answer, err := o.serve(w, r)
+		if err != nil {
+			writeProblem(w, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, TypeJSON, answer)
+	})
+}
+
+// errNothingGood says that every item of a request was rejected.
+type errNothingGood struct{ answer Answer }
+
+func (*errNothingGood) Error() string {
+	return "no job of the request can be recorded: see rejected for what to send instead"
+}
+
+func (o *Options) serve(w http.ResponseWriter, r *http.Request) (Answer, error) {
+	if err := refuse(w, r); err != nil {
+		return Answer{}, err
+	}
+	items, err := decode(w, r)
+	if err != nil {
+		return Answer{}, err
+	}
+	received := o.Now()
+	answer, jobs := o.check(items, received)
+	if len(jobs) == 0 && len(items) > 0 {
+		o.Observe(answer)
+		return Answer{}, &errNothingGood{answer}
+	}
+	if len(jobs) > 0 {
+		if answer.Recorded, err = o.Record(r.Context(), received, jobs); err != nil {
+			return Answer{}, &unavailable{err}
+		}
+		answer.Duplicates = len(jobs) - answer.Recorded
+	}
+	o.Observe(answer)
+	return answer, nil
+}
+
+// refuse turns requests away that must not count: methods that aren't meant to,
+// and GETs that a browser sends without a person wanting it.
+func refuse(w http.ResponseWriter, r *http.Request) error {
+	switch r.Method {
+	case http.MethodGet:
+	case http.MethodPost:
+		return nil
+	default:
+		w.Header().Set("Allow", "GET, POST")
+		return &requestError{http.StatusMethodNotAllowed, "send jobs with GET or POST"}
+	}
+	if r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+		return &requestError{http.StatusForbidden, "a page of another site can't record jobs"}
+	}
+	for _, header := range []string{"Purpose", "Sec-Purpose", "X-Purpose", "X-Moz"} {
+		if strings.Contains(strings.ToLower(r.Header.Get(header)), "prefetch") {
+			return &requestError{http.StatusForbidden, "a prefetch can't record jobs"}
+		}
+	}
+	return nil
+}
+
+// check sorts items into jobs to record and an answer that says what is wrong with
+// the others.
+func (o *Options) check(items []item, received time.Time) (Answer, []job.Job) {
+	answer := Answer{Warnings: []job.Problem{}, Rejected: []job.Problem{}}
+	var jobs []job.Job
+	for i := range items {
+		if len(items[i].problems) > 0 {
+			answer.Rejected = appendAt(answer.Rejected, items[i].problems, i)
+			continue
+		}
+		verdict := items[i].report.Check(received, o.Retention)
+		if !verdict.Accepted() {
+			answer.Rejected = appendAt(answer.Rejected, verdict.Rejections, i)
+			continue
+		}
+		answer.Warnings = appendAt(answer.Warnings, verdict.Warnings, i)
+		jobs = append(jobs, verdict.Job)
+	}
+	return answer, jobs
+}
+
+// appendAt appends the problems of the item with the given index.
+func appendAt(to, problems []job.Problem, index int) []job.Problem {
+	for _, p := range problems {
+		p.Index = index
+		to = append(to, p)
+	}
+	return to
+}
+
+// unavailable wraps the error of a Recorder.
+type unavailable struct{ err error }
+
+func (e *unavailable) Error() string {
+	return "nothing was recorded, try again: " + e.err.Error()
+}
+
+// retryAfter is what a sender is asked to wait, in seconds: the queue empties in
+// less.
+const retryAfter = "1"
+
+// writeProblem is the one place where an error becomes a status.
+func writeProblem(w http.ResponseWriter, err error) {
+	p := ProblemDocument{Type: "about:blank", Status: http.StatusInternalServerError, Detail: err.Error()}
+	var (
+		request *requestError
+		nothing *errNothingGood
+		busy    *unavailable
+	)
+	switch {
+	case errors.As(err, &request):
+		p.Status = request.status
+	case errors.As(err, &nothing):
+		p.Status = http.StatusBadRequest
+		p.Rejected = nothing.answer.Rejected
+	case errors.As(err, &busy):
+		p.Status = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", retryAfter)
+	}
+	p.Title = http.StatusText(p.Status)
+	writeJSON(w, p.Status, typeProblem, p)
+}
+
+func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false)              // remedies are for people to read
+	if err := encoder.Encode(v); err != nil { // can't be: the types hold nothing that JSON doesn't
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(body.Bytes()) // a sender that is gone retries
+}
