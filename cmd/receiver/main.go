@@ -1,0 +1,146 @@
+// Command receiver takes finished CI jobs at /steps, records each exactly once, and
+// shows what became of them as Prometheus metrics. Without arguments it listens on
+// :80 and keeps its ledger in the working directory.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/common/promslog"
+	promslogflag "github.com/prometheus/common/promslog/flag"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"ci-jobs-metrics/internal/exposition"
+	"ci-jobs-metrics/internal/ledger"
+	"ci-jobs-metrics/internal/receiver"
+)
+
+// stopTimeout is how long a stop may take: less than the 30 s that Kubernetes gives.
+const stopTimeout = 25 * time.Second
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	if err := run(ctx, os.Args[1:], os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "receiver: error:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the program: flags to options, service up, and down again when ctx ends.
+func run(ctx context.Context, args []string, stderr io.Writer) error {
+	options, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	logger := options.Logger
+	logger.Info("Starting receiver", "version", version.Info(), "build", version.BuildContext())
+	r, err := receiver.New(ctx, options)
+	if err != nil {
+		return err
+	}
+	served := make(chan error, 1)
+	go func() { served <- r.Serve() }()
+	select {
+	case err = <-served: // it never should before it is told to stop
+	case <-ctx.Done():
+		logger.Info("Stopping: requests under way are finished, then the ledger is closed")
+	}
+	stopCtx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	if err = errors.Join(err, r.Stop(stopCtx)); err == nil {
+		logger.Info("Stopped")
+	}
+	return err
+}
+
+// parse turns arguments, and environment variables where there is no argument,
+// into options.
+func parse(args []string, stderr io.Writer) (receiver.Options, error) {
+	app := kingpin.New("receiver", "Records finished CI jobs and shows them as Prometheus metrics. "+
+		"Every flag can also be given in the environment: --web.listen-address as CI_METRICS_RECEIVER_WEB_LISTEN_ADDRESS.")
+	app.HelpFlag.Short('h')
+	app.Version(version.Print("receiver"))
+	app.UsageWriter(os.Stdout)
+
+	var o receiver.Options
+	o.Web = &web.FlagConfig{
+		WebListenAddresses: app.Flag("web.listen-address", "Where to listen, such as :8080 or 127.0.0.1:8080. Repeatable.").
+			Default(":80").PlaceHolder(":80").Strings(),
+		WebConfigFile: app.Flag("web.config.file", "File that can enable TLS or basic authentication, as exporter-toolkit's web-configuration.md describes.").
+			Default("").PlaceHolder("FILE").String(),
+		WebSystemdSocket: new(bool),
+	}
+	app.Flag("ledger", "Where jobs are recorded: sqlite:PATH.").
+		Default("sqlite:ci-jobs-metrics.db").PlaceHolder("sqlite:PATH").StringVar(&o.Ledger)
+	retention := model.Duration(ledger.DefaultRetention)
+	app.Flag("ledger.retention", "How long jobs, and the ids that keep them from counting twice, are kept after they were received, such as 90d. Totals are kept for ever.").
+		Default("90d").SetValue(&retention)
+	buckets := app.Flag("metrics.buckets", "Upper bounds of the duration histograms in seconds. Changing them starts the histograms anew.").
+		Default("60,120,300,600,900,1200").PlaceHolder("60,120,...").String()
+	families := app.Flag("metrics.families", "Which views of the jobs /metrics shows: named (ci_<name>_total), labelled (cijob_runs_total), or both.").
+		Default(string(exposition.Both)).Enum(string(exposition.Both), string(exposition.Named), string(exposition.Labelled))
+	logConfig := promslog.Config{Writer: stderr}
+	promslogflag.AddFlags(app, &logConfig)
+	addEnvironment(app)
+
+	if _, err := app.Parse(args); err != nil {
+		return o, fmt.Errorf("%w, try --help", err)
+	}
+	var err error
+	if o.Buckets, err = parseBuckets(*buckets); err != nil {
+		return o, fmt.Errorf("--metrics.buckets=%s: %w", *buckets, err)
+	}
+	if o.Retention = time.Duration(retention); o.Retention < time.Hour {
+		return o, fmt.Errorf("--ledger.retention=%s: keep jobs for an hour at least: a report that is sent again within it counts once", retention)
+	}
+	o.Families = exposition.Families(*families)
+	o.Logger = promslog.New(&logConfig)
+	return o, nil
+}
+
+// addEnvironment gives every flag a twin in the environment. The prefix is long
+// because Kubernetes sets RECEIVER_PORT in every pod beside a Service of that name.
+func addEnvironment(app *kingpin.Application) {
+	for _, flag := range app.Model().Flags {
+		switch flag.Name {
+		case "help", "help-long", "help-man", "version", "completion-bash", "completion-script-bash", "completion-script-zsh":
+			continue
+		}
+		name := strings.NewReplacer(".", "_", "-", "_").Replace(strings.ToUpper(flag.Name))
+		app.GetFlag(flag.Name).Envar("CI_METRICS_RECEIVER_" + name)
+	}
+}
+
+// parseBuckets reads ascending positive numbers of seconds, divided by commas or
+// spaces.
+func parseBuckets(s string) ([]float64, error) {
+	var bounds []float64
+	for _, field := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' }) {
+		b, err := strconv.ParseFloat(field, 64)
+		if err != nil || math.IsNaN(b) || math.IsInf(b, 0) || b <= 0 {
+			return nil, fmt.Errorf("%q is not a positive number of seconds (+Inf is always there)", field)
+		}
+		if n := len(bounds); n > 0 && b <= bounds[n-1] {
+			return nil, fmt.Errorf("%v must be above %v: give the bounds in ascending order", b, bounds[n-1])
+		}
+		bounds = append(bounds, b)
+	}
+	if len(bounds) == 0 {
+		return nil, errors.New("give at least one upper bound, such as 60")
+	}
+	return bounds, nil
+}

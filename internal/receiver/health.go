@@ -1,0 +1,135 @@
+package receiver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"ci-jobs-metrics/internal/exposition"
+	"ci-jobs-metrics/internal/job"
+	"ci-jobs-metrics/internal/ledger"
+	"ci-jobs-metrics/internal/steps"
+)
+
+const namespace = "cijob_receiver"
+
+// health is the receiver's own metrics. Its counters start at 0 with the process;
+// the jobs' are in the ledger.
+type health struct {
+	registry *exposition.Registry
+
+	recorded   prometheus.Counter
+	duplicates prometheus.Counter
+	late       prometheus.Counter
+	rejected   *prometheus.CounterVec // by reason
+	warned     *prometheus.CounterVec // by reason
+	refusals   *prometheus.CounterVec // by reason
+	commits    prometheus.Histogram
+	failures   prometheus.Counter
+}
+
+func newHealth() *health {
+	h := &health{
+		registry: exposition.NewRegistry(),
+		recorded: counter("jobs_recorded_total", "Finished jobs that were recorded."),
+		duplicates: counter("jobs_duplicate_total",
+			"Finished jobs that were reported again under an id that counts already."),
+		late: counter("jobs_late_total",
+			"Duplicates that knew how the job ended after it had been recorded as unknown."),
+		rejected: counterVec("problems_rejected_total", "What finished jobs were rejected for, by reason."),
+		warned:   counterVec("problems_warned_total", "What finished jobs were recorded in spite of, by reason."),
+		refusals: counterVec("requests_refused_total",
+			"Requests with finished jobs that were answered 503, by reason; their senders try again."),
+		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace,
+			Name:      "commit_duration_seconds",
+			Help:      "How long commits to the ledger took. Each holds the jobs that had gathered.",
+			Buckets:   prometheus.ExponentialBuckets(0.0005, 2, 14), // 0.5 ms to 4 s
+		}),
+		failures: counter("commit_failures_total", "Commits to the ledger that failed; nothing of them was recorded."),
+	}
+	for _, reason := range job.Rejections {
+		h.rejected.WithLabelValues(string(reason))
+	}
+	for _, reason := range job.Warnings {
+		h.warned.WithLabelValues(string(reason))
+	}
+	for _, reason := range []string{queueFull, ledgerFailed} {
+		h.refusals.WithLabelValues(reason)
+	}
+	h.registry.MustRegister(h.recorded, h.duplicates, h.late, h.rejected, h.warned, h.refusals, h.commits, h.failures)
+	return h
+}
+
+// watch adds what is read from the ledger at each scrape.
+func (h *health) watch(l *ledger.Ledger) {
+	h.registry.MustRegister(
+		gauge("queue_jobs", "Finished jobs that wait to be recorded.",
+			func() float64 { return float64(l.Stats().Waiting) }),
+		gauge("queue_capacity_jobs", "How many finished jobs may wait before requests are answered 503.",
+			func() float64 { return ledger.MaxQueue }),
+		gauge("label_sets", "Sets of template, project and status that the jobs' counters have.",
+			func() float64 { return float64(l.Stats().Runs) }),
+		gauge("last_job_timestamp_seconds", "When the last finished job was received, in Unix time; 0 if none was.",
+			func() float64 { return unixSeconds(l.Stats().LastJob) }),
+		gauge("ledger_created_timestamp_seconds", "When the ledger was made, in Unix time.",
+			func() float64 { return unixSeconds(l.Created()) }),
+	)
+}
+
+// answered counts what became of a request's jobs.
+func (h *health) answered(a steps.Answer) {
+	h.recorded.Add(float64(a.Recorded))
+	h.duplicates.Add(float64(a.Duplicates))
+	for i := range a.Rejected {
+		h.rejected.WithLabelValues(string(a.Rejected[i].Reason)).Inc()
+	}
+	for i := range a.Warnings {
+		h.warned.WithLabelValues(string(a.Warnings[i].Reason)).Inc()
+	}
+}
+
+// committed counts a commit to the ledger.
+func (h *health) committed(_ int, took time.Duration, err error) {
+	h.commits.Observe(took.Seconds())
+	if err != nil {
+		h.failures.Inc()
+	}
+}
+
+// Why a request was answered 503.
+const (
+	queueFull    = "queue_full"
+	ledgerFailed = "ledger"
+)
+
+func (h *health) refused(err error) {
+	switch {
+	case errors.Is(err, context.Canceled): // the sender hung up before it was answered
+	case errors.Is(err, ledger.ErrQueueFull):
+		h.refusals.WithLabelValues(queueFull).Inc()
+	default:
+		h.refusals.WithLabelValues(ledgerFailed).Inc()
+	}
+}
+
+func counter(name, help string) prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
+}
+
+func counterVec(name, help string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, []string{"reason"})
+}
+
+func gauge(name, help string, value func() float64) prometheus.GaugeFunc {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, value)
+}
+
+func unixSeconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMicro()) / 1e6
+}

@@ -1,0 +1,199 @@
+// Package receiver is the service: it puts ledger, wire and exposition together
+// behind one HTTP server.
+//
+// [New] binds the listeners and opens the ledger, so that what is wrong with either
+// is known before anything is served. [Receiver.Serve] answers until
+// [Receiver.Stop], which refuses new connections, lets requests under way finish,
+// records what waits, stores the totals, and closes the ledger: nothing that was
+// acknowledged is lost, and a start after it has nothing to fold.
+//
+// cmd/receiver turns flags into [Options]; all routes stand in routes.go.
+package receiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/exporter-toolkit/web"
+
+	"ci-jobs-metrics/internal/exposition"
+	"ci-jobs-metrics/internal/ledger"
+	"ci-jobs-metrics/internal/ledger/sqlite"
+)
+
+// Options say what a Receiver does; cmd/receiver documents them as flags.
+type Options struct {
+	Web       *web.FlagConfig
+	Ledger    string // sqlite:PATH
+	Retention time.Duration
+	Buckets   []float64 // seconds, ascending
+	Families  exposition.Families
+	Logger    *slog.Logger
+	Now       func() time.Time // default time.Now
+}
+
+// Limits at the door. A job's request is a few hundred bytes and its answer takes
+// one commit; the rest is for slow networks, and for scrapes of many series.
+const (
+	headerTimeout  = 10 * time.Second
+	requestTimeout = 30 * time.Second
+	answerTimeout  = 60 * time.Second // from the end of the header
+	idleTimeout    = 2 * time.Minute
+	maxHeader      = 64 << 10 // bytes; a GET with every field at its limit fits
+)
+
+// A Receiver is the service. Make one with New.
+type Receiver struct {
+	opts      Options
+	listeners []net.Listener
+	server    *http.Server
+	ledger    *ledger.Ledger
+	cleanups  []func(context.Context) error // undone in reverse by Stop
+}
+
+// New binds the listeners and opens the ledger, folding what its last checkpoint
+// lacks. Nothing is served before Serve.
+func New(ctx context.Context, o Options) (_ *Receiver, err error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	r := &Receiver{opts: o}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.Stop(ctx))
+		}
+	}()
+	if err := web.Validate(*o.Web.WebConfigFile); err != nil {
+		return nil, fmt.Errorf("--web.config.file: %w", err)
+	}
+	if err := r.listen(); err != nil {
+		return nil, err
+	}
+	health := newHealth()
+	if err := r.openLedger(ctx, health); err != nil {
+		return nil, err
+	}
+	health.watch(r.ledger)
+	r.server = &http.Server{
+		Handler:           r.routes(health),
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      answerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+	}
+	r.cleanups = append(r.cleanups, r.shutdown)
+	return r, nil
+}
+
+// Serve answers requests until Stop is called; it returns nil then.
+func (r *Receiver) Serve() error {
+	err := web.ServeMultiple(r.listeners, r.server, r.opts.Web, r.opts.Logger)
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Stop ends the service in the reverse order of New, within the time that ctx
+// leaves, and returns all errors. What was acknowledged is in the ledger.
+func (r *Receiver) Stop(ctx context.Context) error {
+	var errs []error
+	for _, cleanup := range slices.Backward(r.cleanups) {
+		errs = append(errs, cleanup(ctx))
+	}
+	r.cleanups = nil
+	return errors.Join(errs...)
+}
+
+// Addresses are where it listens.
+func (r *Receiver) Addresses() []net.Addr {
+	var a []net.Addr
+	for _, l := range r.listeners {
+		a = append(a, l.Addr())
+	}
+	return a
+}
+
+func (r *Receiver) shutdown(ctx context.Context) error {
+	if err := r.server.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("waiting for requests under way: %w", err), r.server.Close())
+	}
+	return nil
+}
+
+func (r *Receiver) listen() error {
+	for _, address := range *r.opts.Web.WebListenAddresses {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return explainListen(address, err)
+		}
+		r.listeners = append(r.listeners, l)
+		r.cleanups = append(r.cleanups, func(context.Context) error {
+			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			return nil // the server has closed it
+		})
+	}
+	return nil
+}
+
+// explainListen says how to choose another port.
+func explainListen(address string, err error) error {
+	const remedy = "choose another with --web.listen-address=:8080"
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("listening on %s is not permitted (ports below 1024 may need privileges): %s", address, remedy)
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("something else listens on %s already: stop it, or %s", address, remedy)
+	}
+	return fmt.Errorf("listening on %s: %w: %s", address, err, remedy)
+}
+
+func (r *Receiver) openLedger(ctx context.Context, health *health) error {
+	path, ok := strings.CutPrefix(r.opts.Ledger, "sqlite:")
+	if !ok || path == "" {
+		return fmt.Errorf("--ledger=%s can't be opened: give the file of a SQLite ledger as sqlite:PATH", r.opts.Ledger)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	_, statErr := os.Stat(abs)
+	store, err := sqlite.Open(ctx, path, r.opts.Now())
+	if err != nil {
+		return err
+	}
+	r.ledger, err = ledger.Open(ctx, store, ledger.Options{
+		Bounds:    r.opts.Buckets,
+		Retention: r.opts.Retention,
+		Now:       r.opts.Now,
+		Logger:    r.opts.Logger,
+		OnCommit:  health.committed,
+	})
+	if err != nil {
+		return fmt.Errorf("ledger %s: %w", path, err)
+	}
+	r.cleanups = append(r.cleanups, r.ledger.Close)
+	verb := "Opened the ledger"
+	if errors.Is(statErr, fs.ErrNotExist) {
+		verb = "Started a new ledger"
+	}
+	stats := r.ledger.Stats()
+	r.opts.Logger.Info(verb, "path", abs, "created", r.ledger.Created().Format(time.RFC3339),
+		"label_sets", stats.Runs)
+	return nil
+}

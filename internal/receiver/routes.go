@@ -1,0 +1,88 @@
+package receiver
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"ci-jobs-metrics/internal/exposition"
+	"ci-jobs-metrics/internal/job"
+	"ci-jobs-metrics/internal/ledger"
+	"ci-jobs-metrics/internal/steps"
+)
+
+// routes is the whole service: what it answers to.
+func (r *Receiver) routes(h *health) http.Handler {
+	metrics := exposition.New(exposition.Options{Families: r.opts.Families})
+	jobs, self := r.ledger.Totals, h.registry
+	mux := http.NewServeMux()
+	mux.Handle(steps.Path, steps.Handler(steps.Options{ // every method: HEAD must not count as a GET
+		Record:    r.record(h),
+		Retention: r.opts.Retention,
+		Now:       r.opts.Now,
+		Observe:   h.answered,
+	}))
+	mux.Handle("GET /metrics", metrics.Handler(jobs, self))
+	mux.Handle("GET /metrics/jobs", metrics.Handler(jobs, nil))
+	mux.Handle("GET /metrics/self", metrics.Handler(nil, self))
+	mux.HandleFunc("GET /-/healthy", healthy)
+	mux.HandleFunc("GET /-/ready", r.ready)
+	mux.HandleFunc("GET /{$}", landing)
+	return mux
+}
+
+// record is the way from the wire into the ledger.
+func (r *Receiver) record(h *health) steps.Recorder {
+	return func(ctx context.Context, received time.Time, jobs []job.Job) (recorded int, err error) {
+		entries := make([]ledger.Entry, len(jobs))
+		for i := range jobs {
+			entries[i] = ledger.Entry{Received: job.Instant(received), Job: jobs[i]}
+		}
+		outcomes, err := r.ledger.Record(ctx, entries)
+		if err != nil {
+			h.refused(err)
+			return 0, err
+		}
+		for _, o := range outcomes {
+			if o.Seq > 0 {
+				recorded++
+			}
+			if o.Late {
+				h.late.Inc()
+			}
+		}
+		return recorded, nil
+	}
+}
+
+// healthy says that the process answers at all.
+func healthy(w http.ResponseWriter, _ *http.Request) {
+	fmt.Fprintln(w, "The receiver is alive.")
+}
+
+// ready says whether jobs can be recorded and read.
+func (r *Receiver) ready(w http.ResponseWriter, req *http.Request) {
+	if err := r.ledger.Check(req.Context()); err != nil {
+		http.Error(w, "The receiver is not ready: "+err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "The receiver is ready.")
+}
+
+// landing says where to go, until there is a page with the answers.
+func landing(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'")
+	fmt.Fprint(w, `<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><title>CI Jobs Metrics</title>
+<h1>CI Jobs Metrics</h1>
+<p>This receiver records finished CI jobs at <code>/steps</code> and shows them to Prometheus:</p>
+<ul>
+<li><a href="/metrics">/metrics</a>: everything
+<li><a href="/metrics/jobs">/metrics/jobs</a>: the jobs
+<li><a href="/metrics/self">/metrics/self</a>: the receiver's own health
+<li><a href="/-/healthy">/-/healthy</a> and <a href="/-/ready">/-/ready</a>: for probes
+</ul>
+`)
+}
