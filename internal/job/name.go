@@ -3,12 +3,18 @@ package job
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // tail is what GitLab adds to the name of a parallel or matrix job, up to three
 // times: " 1/5", ": [linux, arm64]". It is GitLab's own expression (the one by
 // which its pipeline page groups jobs) in Go's syntax.
-var tail = regexp.MustCompile(`([\s:]+((\[.*\])|(\d+[\s:/\\]+\d+))){1,3}\s*\z`)
+//
+// It is compiled when it is first needed: the exporter, which links this package,
+// seldom meets such a name and is to cost nothing while it waits.
+var tail = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`([\s:]+((\[.*\])|(\d+[\s:/\\]+\d+))){1,3}\s*\z`)
+})
 
 // FoldName removes the tail that GitLab adds to the names of parallel and
 // matrix jobs, so that "test 1/5" and "test 2/5" are both "test". A name of
@@ -18,7 +24,7 @@ func FoldName(name string) string {
 	if !mayHaveTail(name) {
 		return name
 	}
-	at := tail.FindStringIndex(name)
+	at := tail().FindStringIndex(name)
 	if at == nil {
 		return name
 	}
@@ -40,10 +46,12 @@ func mayHaveTail(name string) bool {
 
 // unexpanded is a CI variable's name where its value was meant: people forget
 // the $ in their after_script, or the quotes keep the shell from expanding it.
-var unexpanded = regexp.MustCompile(`^\$?\{?CI_[A-Z0-9_]+\}?$`)
+var unexpanded = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\$?\{?CI_[A-Z0-9_]+\}?$`)
+})
 
 // Unexpanded reports whether s is the name of a CI variable rather than its
 // value: CI_JOB_STATUS, $CI_JOB_STATUS, ${CI_JOB_STATUS}.
 func Unexpanded(s string) bool {
-	return strings.Contains(s, "CI_") && unexpanded.MatchString(s)
+	return strings.Contains(s, "CI_") && unexpanded().MatchString(s)
 }

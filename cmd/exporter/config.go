@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"ci-jobs-metrics/internal/exporter"
+	"ci-jobs-metrics/internal/steps/client"
+)
+
+// config is what the command line says.
+type config struct {
+	path     string
+	receiver string
+
+	shutdownTimeout time.Duration
+	reportMissing   bool
+	once            bool
+	proxy           string
+	proxyURL        *url.URL
+	version         bool
+
+	flags *flag.FlagSet
+}
+
+// twins are the flags that the environment can set as well. --proxy and --once are
+// not among them: the environment belongs to the job, which should not redirect
+// what is sent, and must not make the exporter exit.
+var twins = []string{"shutdown-timeout", "report-missing"}
+
+// twin is the environment variable of a flag.
+func twin(name string) string {
+	return "CI_METRICS_EXPORTER_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+// parse reads the command line. It returns flag.ErrHelp if help is asked for.
+func parse(args []string) (*config, error) {
+	c := &config{flags: flag.NewFlagSet("exporter", flag.ContinueOnError)}
+	c.flags.SetOutput(io.Discard) // run says it, in its own way
+	c.flags.Usage = func() {}
+	c.flags.DurationVar(&c.shutdownTimeout, "shutdown-timeout", exporter.DefaultShutdownTimeout,
+		"how long to go on trying to deliver after SIGTERM")
+	c.flags.BoolVar(&c.reportMissing, "report-missing", false,
+		"report a job of which no file was seen as unknown, also without CI_METRICS_NAME")
+	c.flags.BoolVar(&c.once, "once", false,
+		"deliver the file as it is now and exit: 0 if all of it is recorded, 1 if not")
+	c.flags.StringVar(&c.proxy, "proxy", "",
+		"`URL` of an HTTP or SOCKS5 proxy; HTTP_PROXY of the environment is not used")
+	c.flags.BoolVar(&c.version, "version", false, "print the version and exit")
+	positional, err := interspersed(c.flags, args)
+	if err != nil || c.version {
+		return c, err
+	}
+	return c, c.check(positional)
+}
+
+// interspersed parses flags before, between and after the other arguments.
+func interspersed(flags *flag.FlagSet, args []string) (positional []string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil {
+			return nil, err
+		}
+		rest := flags.Args()
+		if parsed := len(args) - len(rest); parsed > 0 && args[parsed-1] == "--" {
+			return append(positional, rest...), nil
+		}
+		if len(rest) == 0 {
+			return positional, nil
+		}
+		positional, args = append(positional, rest[0]), rest[1:]
+	}
+}
+
+func (c *config) check(positional []string) (err error) {
+	if len(positional) != 2 {
+		return fmt.Errorf("expected <file-path> and <receiver-hostname>, got %q", positional)
+	}
+	c.path, c.receiver = positional[0], positional[1]
+	switch {
+	case c.path == "":
+		return errors.New("<file-path> is empty")
+	case strings.Contains(c.path, "$CI_") || strings.Contains(c.path, "${CI_"):
+		return fmt.Errorf("<file-path> %q holds a variable that was not expanded: no shell reads this command", c.path)
+	case c.shutdownTimeout <= 0:
+		return fmt.Errorf("--shutdown-timeout=%v must be longer than 0", c.shutdownTimeout)
+	}
+	if _, err := client.ParseTarget(c.receiver); err != nil {
+		return err
+	}
+	if c.proxy != "" {
+		c.proxyURL, err = client.ParseProxy(c.proxy)
+	}
+	return err
+}
+
+// fromEnvironment sets the flags that the command line leaves alone. A value that
+// can't be used is reported and otherwise as if it weren't there.
+func (c *config) fromEnvironment(env exporter.Environ, log *slog.Logger) {
+	given := make(map[string]bool)
+	c.flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	for _, name := range twins {
+		value, _ := env(twin(name))
+		if given[name] || value == "" {
+			continue
+		}
+		err := c.flags.Set(name, value)
+		if err == nil && c.shutdownTimeout <= 0 {
+			err = errors.New("must be longer than 0")
+		}
+		if err != nil {
+			fallback := c.flags.Lookup(name).DefValue
+			log.Error("a variable can't be used; the default is", "variable", twin(name), "value", value,
+				"error", err, "default", fallback)
+			_ = c.flags.Set(name, fallback) // it was good before
+		}
+	}
+}

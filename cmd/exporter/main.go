@@ -1,0 +1,115 @@
+// Command exporter waits for the file in which a CI job writes how it ended, and
+// sends it to a receiver. It runs as a container of the job's pod: see usage.go for
+// what people read, package exporter for what it does.
+//
+// Here are its flags, its logger and its signals. It must not exit by itself:
+// GitLab Runner 17.6 to 18.5 fails a job one of whose containers terminates,
+// whatever its code. So wrong arguments are reported and then nothing is done until
+// the pod ends.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"ci-jobs-metrics/internal/exporter"
+	"ci-jobs-metrics/internal/steps/client"
+)
+
+func main() {
+	runtime.GOMAXPROCS(1) // there is never much to do, and each more costs memory on a large node
+	os.Exit(run(os.Args[1:], os.LookupEnv, os.Stdin, os.Stdout, os.Stderr))
+}
+
+// Exit codes.
+const (
+	exitOK    = 0
+	exitLost  = 1 // or, with --once, nothing to deliver
+	exitUsage = 2 // only on a terminal
+)
+
+// run is the program. It returns its exit code.
+func run(args []string, env exporter.Environ, stdin *os.File, stdout, stderr io.Writer) int {
+	signals := listen()
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	c, err := parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		_, _ = fmt.Fprint(stdout, help())
+		return exitOK
+	case err == nil && c.version:
+		_, _ = fmt.Fprintln(stdout, versionLine())
+		return exitOK
+	case err != nil && isTerminal(stdin):
+		_, _ = fmt.Fprintf(stderr, "exporter: %v\n\n%s", err, usage)
+		return exitUsage
+	case err != nil:
+		log.Error("wrong arguments: nothing will be sent", "error", err)
+		_, _ = fmt.Fprint(stderr, usage)
+		<-signals
+		return exitOK
+	}
+	c.fromEnvironment(env, log)
+	return deliver(c, env, log, signals)
+}
+
+// listen takes over the signals before anything else is done. SIGHUP and a reader
+// of the log that is gone are no reasons to end.
+func listen() <-chan os.Signal {
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	return signals
+}
+
+// deliver runs the exporter. The first signal asks it to finish, the second ends
+// it as it is.
+func deliver(c *config, env exporter.Environ, log *slog.Logger, signals <-chan os.Signal) int {
+	sender, err := client.New(c.receiver, client.Options{Proxy: c.proxyURL, UserAgent: "ci-jobs-metrics-exporter/" + version})
+	if err != nil { // can't be: parse has tried
+		log.Error("no receiver", "error", err)
+		return exitLost
+	}
+	defer sender.Close()
+	do := exporter.Run
+	if c.once {
+		do = exporter.Once
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	done := make(chan error, 1)
+	go func() {
+		done <- do(ctx, exporter.Options{
+			Path: c.path, Send: sender.Send, Receiver: sender.Target(), Environ: env, Log: log,
+			ShutdownTimeout: c.shutdownTimeout, ReportMissing: c.reportMissing,
+		})
+	}()
+	for {
+		select {
+		case err := <-done:
+			return code(err, log)
+		case s := <-signals:
+			if ctx.Err() != nil {
+				log.Error("second signal: ending at once", "signal", s)
+				return exitLost
+			}
+			stop()
+		}
+	}
+}
+
+func code(err error, log *slog.Logger) int {
+	if err != nil {
+		log.Error("ended with losses", "error", err)
+		return exitLost
+	}
+	return exitOK
+}

@@ -1,0 +1,214 @@
+package exporter
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"ci-jobs-metrics/internal/steps"
+	"ci-jobs-metrics/internal/steps/client"
+)
+
+// Limits of what is sent at a time, and of what waits to be sent.
+const (
+	batchItems = 1000
+	batchBytes = 512 << 10
+	maxPending = 10_000 // items; the file is another process' to fill
+)
+
+// A Sender makes one attempt to deliver items, as client.Client.Send does.
+type Sender func(context.Context, []json.RawMessage) (steps.Answer, error)
+
+// A Delivery sends items until the receiver has recorded them or refused them for
+// good. Its methods may be called from several goroutines.
+type Delivery struct {
+	send    Sender
+	backoff func(failed int) time.Duration
+	log     *slog.Logger
+	report  reporter
+
+	added chan struct{} // holds one: there may be items
+	hurry chan struct{} // holds one: don't pause
+
+	mu       sync.Mutex
+	pending  []Item
+	lost     int           // items that will never be delivered
+	idle     chan struct{} // closed while nothing is pending
+	deadline time.Time     // when Run will be stopped; zero if that isn't known
+	last     error         // of the latest attempt
+}
+
+// NewDelivery returns a Delivery that pauses between attempts for as long as
+// backoff says.
+func NewDelivery(send Sender, backoff func(failed int) time.Duration, log *slog.Logger) *Delivery {
+	d := &Delivery{
+		send: send, backoff: backoff, log: log, report: reporter{log: log},
+		added: make(chan struct{}, 1), hurry: make(chan struct{}, 1), idle: make(chan struct{}),
+	}
+	close(d.idle)
+	return d
+}
+
+// Add queues items. It never waits.
+func (d *Delivery) Add(items ...Item) {
+	if len(items) == 0 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if room := maxPending - len(d.pending); len(items) > room {
+		d.log.Error("too many jobs wait to be sent; the newest are lost", "lost", len(items)-room)
+		d.lost += len(items) - room
+		if items = items[:room]; room == 0 {
+			return
+		}
+	}
+	if len(d.pending) == 0 {
+		d.idle = make(chan struct{})
+	}
+	d.pending = append(d.pending, items...)
+	poke(d.added)
+}
+
+// Hurry makes the next attempt start now, and keeps the following pauses short
+// enough for the deadline.
+func (d *Delivery) Hurry(deadline time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.deadline = deadline
+	poke(d.hurry)
+}
+
+// Idle is closed once everything that was added is delivered or refused for good.
+func (d *Delivery) Idle() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.idle
+}
+
+// Lost is how many items will never be recorded: the receiver refused them for
+// good, or there was no room for them.
+func (d *Delivery) Lost() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lost
+}
+
+// Close logs what is still pending, and returns how many items that are. It is to
+// be called after Run has returned.
+func (d *Delivery) Close() (undelivered int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.report.undelivered(d.pending, d.last)
+	return len(d.pending)
+}
+
+// Run delivers until ctx is done. Each attempt takes what is pending by then, so
+// items that come while an earlier one is retried go with it.
+func (d *Delivery) Run(ctx context.Context) {
+	failed := 0
+	for ctx.Err() == nil {
+		batch := d.batch()
+		if len(batch) == 0 {
+			select {
+			case <-d.added:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		if asked, again := d.attempt(ctx, batch); again {
+			failed++
+			failed = d.pause(ctx, failed, asked)
+		} else {
+			failed = 0
+		}
+	}
+}
+
+// batch is the oldest pending items that fit one request, at least one.
+func (d *Delivery) batch() []Item {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n, size := 0, 0
+	for n < min(len(d.pending), batchItems) {
+		if size += len(d.pending[n].JSON) + 1; size > batchBytes && n > 0 {
+			break
+		}
+		n++
+	}
+	return slices.Clone(d.pending[:n])
+}
+
+// attempt sends a batch once. again says that it is to be sent again, asked how
+// long the receiver asks to wait before.
+func (d *Delivery) attempt(ctx context.Context, batch []Item) (asked time.Duration, again bool) {
+	bodies := make([]json.RawMessage, len(batch))
+	for i := range batch {
+		bodies[i] = batch[i].JSON
+	}
+	answer, err := d.send(ctx, bodies)
+	var refusal *client.Error
+	isRefusal := errors.As(err, &refusal)
+	switch {
+	case err == nil:
+		refused := d.report.delivered(batch, answer)
+		d.settle(len(batch), refused)
+		return 0, false
+	case isRefusal && refusal.Final():
+		d.report.refused(batch, refusal)
+		d.settle(len(batch), len(batch))
+		return 0, false
+	case ctx.Err() == nil:
+		d.report.failed(len(batch), err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if ctx.Err() == nil || d.last == nil { // being stopped explains less than what went wrong before
+		d.last = err
+	}
+	if isRefusal {
+		asked = refusal.RetryAfter
+	}
+	return asked, true
+}
+
+// settle takes the first n pending items off the queue.
+func (d *Delivery) settle(n, refused int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pending = slices.Delete(d.pending, 0, n)
+	d.lost += refused
+	if len(d.pending) == 0 {
+		d.pending = nil // a large file's memory is not kept
+		close(d.idle)
+	}
+}
+
+// pause waits before the next attempt. It returns the number of failed attempts
+// that the next pause goes by: after Hurry they count anew.
+func (d *Delivery) pause(ctx context.Context, failed int, asked time.Duration) int {
+	d.mu.Lock()
+	deadline := d.deadline
+	d.mu.Unlock()
+	timer := time.NewTimer(pauseFor(d.backoff(failed), asked, deadline, time.Now()))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-d.hurry:
+		failed = 0
+	case <-ctx.Done():
+	}
+	return failed
+}
+
+// poke puts a signal into a channel that holds one.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

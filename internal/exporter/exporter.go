@@ -1,0 +1,273 @@
+// Package exporter brings the news of a finished CI job from the file in which the
+// job wrote it to the receiver. It runs beside every job of a company, so it waits
+// without costing anything, survives whatever the file holds, and sends on sight,
+// because the pod may be gone within a second.
+//
+// It has three parts. Package watch signals that the file may have changed; package
+// file reads what JSON objects are in it; [Delivery] sends them, retrying for as
+// long as it lives. Between reading and sending stands the [Intake]: it leaves out
+// what was sent before or is another job's, fills in from the environment what the
+// file doesn't say, and gives each item the id by which the receiver counts it once.
+//
+// cmd/exporter calls [Run], which ends only when its context does: the pod's
+// SIGTERM. Then the file is looked at once more, what is pending gets its last
+// attempts, and a job of which nobody wrote how it ended is reported as unknown.
+package exporter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"ci-jobs-metrics/internal/exporter/file"
+	"ci-jobs-metrics/internal/exporter/watch"
+)
+
+// DefaultShutdownTimeout fits into the grace period that clusters use to give.
+const DefaultShutdownTimeout = 5 * time.Second
+
+// lastWatch is how long the file may still be completed after the pod was told to
+// stop: what writes it was told at the same time.
+const lastWatch = 500 * time.Millisecond
+
+// Options say what to send where. Path, Send, Environ and Log are needed.
+type Options struct {
+	Path            string
+	Send            Sender
+	Receiver        string // for the log: where Send sends to
+	Environ         Environ
+	Log             *slog.Logger
+	ShutdownTimeout time.Duration                  // 0: DefaultShutdownTimeout
+	ReportMissing   bool                           // also for jobs without CI_METRICS_NAME
+	Poll            bool                           // don't rely on the system's announcements
+	Backoff         func(failed int) time.Duration // nil: Backoff
+}
+
+// Errors of Run and Once. What was lost is in the log.
+var (
+	ErrUndelivered = errors.New("not everything was delivered in time")
+	ErrUnread      = errors.New("the file could not be read to its end")
+	ErrNothing     = errors.New("there is nothing to deliver")
+	ErrRejected    = errors.New("not everything was accepted")
+)
+
+// Run sends what is in the file, and what is added to it, until ctx is done, and
+// then for as long as something is pending, at most for the shutdown timeout. It
+// never ends before ctx does.
+func Run(ctx context.Context, o Options) error {
+	e := newExporter(o)
+	e.Log.Info("waiting for the job's file", "file", e.Path, "receiver", e.Receiver)
+	stop := e.start(context.Background()) // delivery goes on when ctx is done
+	watcher := watch.Start(e.Path, watch.Options{Log: e.Log, Poll: e.Poll})
+	defer watcher.Close()
+	for ctx.Err() == nil {
+		select {
+		case <-watcher.C:
+			e.look()
+		case <-ctx.Done():
+		}
+	}
+	e.finish(watcher.C)
+	stop()
+	return e.outcome()
+}
+
+// Once sends what is in the file now. It returns without error once all of it is
+// recorded, and gives up when ctx is done or the shutdown timeout has passed.
+func Once(ctx context.Context, o Options) error {
+	e := newExporter(o)
+	e.look()
+	switch {
+	case e.absent:
+		return fmt.Errorf("%w: %s does not exist", ErrNothing, e.Path)
+	case e.trouble == "" && !e.seen:
+		return fmt.Errorf("%w: no job in %s", ErrNothing, e.Path)
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.ShutdownTimeout)
+	defer cancel()
+	stop := e.start(ctx)
+	deadline, _ := ctx.Deadline()
+	e.delivery.Hurry(deadline)
+	select {
+	case <-e.delivery.Idle():
+	case <-ctx.Done():
+	}
+	stop()
+	e.sayHalf()
+	if err := e.outcome(); err != nil {
+		return err
+	}
+	if e.delivery.Lost() > 0 || e.faulty {
+		return ErrRejected
+	}
+	return nil
+}
+
+type exporter struct {
+	Options
+	intake   *Intake
+	delivery *Delivery
+
+	// Of the latest look at the file.
+	absent  bool
+	trouble string // why it can't be read
+	half    bool   // its end is missing
+	empty   bool
+	faulty  bool
+
+	seen bool            // an item about this job was ever there
+	said map[string]bool // faults that were logged
+}
+
+func newExporter(o Options) *exporter {
+	if o.ShutdownTimeout == 0 {
+		o.ShutdownTimeout = DefaultShutdownTimeout
+	}
+	if abs, err := filepath.Abs(o.Path); err == nil {
+		o.Path = abs
+	}
+	if o.Backoff == nil {
+		o.Backoff = Backoff
+	}
+	return &exporter{
+		Options:  o,
+		intake:   NewIntake(o.Environ, o.Log),
+		delivery: NewDelivery(o.Send, o.Backoff, o.Log),
+		said:     make(map[string]bool),
+	}
+}
+
+// start begins to deliver, until the returned function is called.
+func (e *exporter) start(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { e.delivery.Run(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+// look reads the file and queues what is new in it.
+func (e *exporter) look() {
+	content, err := file.Read(e.Path)
+	e.absent = errors.Is(err, fs.ErrNotExist)
+	e.half, e.empty, e.faulty = false, false, false
+	switch {
+	case e.absent:
+		e.trouble = ""
+		return
+	case err != nil:
+		if e.trouble != err.Error() {
+			e.trouble = err.Error()
+			e.Log.Error("the file can't be read; it is waited for", "file", e.Path, "reason", err)
+		}
+		return
+	}
+	e.sayFaults(content.Faults)
+	fresh, ours := e.intake.Take(content)
+	e.delivery.Add(fresh...)
+	e.seen = e.seen || ours > 0
+	e.trouble, e.faulty = "", len(content.Faults) > 0
+	e.empty = content.Blank() && !e.seen
+	e.half = e.empty || content.Half && !content.Blank() // emptied after it was read: nothing is lost
+}
+
+// sayFaults logs each fault once, and not all of a file that is no JSON at all.
+func (e *exporter) sayFaults(faults []file.Fault) {
+	const shown, remembered = 10, 1000
+	if len(e.said) > remembered {
+		clear(e.said)
+	}
+	for i, fault := range faults {
+		text := fault.String()
+		if i == shown {
+			text = fmt.Sprintf("and %d more lines", len(faults)-shown)
+		}
+		if i <= shown && !e.said[text] {
+			e.said[text] = true
+			e.Log.Error("not sent: the file is not well-formed JSON", "file", e.Path, "fault", text)
+		}
+	}
+}
+
+// finish is the end: the pod was told to stop, and is killed if it doesn't.
+func (e *exporter) finish(changed <-chan struct{}) {
+	deadline := time.Now().Add(e.ShutdownTimeout)
+	e.look()
+	e.delivery.Hurry(deadline)
+	e.watchOn(changed, deadline)
+	e.sayHalf()
+	if !e.seen {
+		e.reportMissing()
+	}
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	for {
+		select {
+		case <-e.delivery.Idle():
+			return
+		case <-changed:
+			e.look()
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+// watchOn gives a file that isn't there or isn't complete a little more time.
+func (e *exporter) watchOn(changed <-chan struct{}, deadline time.Time) {
+	timer := time.NewTimer(min(lastWatch, time.Until(deadline)))
+	defer timer.Stop()
+	for !e.seen || e.half {
+		select {
+		case <-changed:
+			e.look()
+		case <-timer.C:
+			e.look() // where changes aren't announced
+			return
+		}
+	}
+}
+
+func (e *exporter) sayHalf() {
+	switch {
+	case e.empty:
+		e.Log.Error("lost: the file is empty", "file", e.Path)
+	case e.half:
+		e.Log.Error("lost: the file ends in the middle of a JSON value", "file", e.Path)
+	}
+}
+
+// reportMissing reports the job as unknown, if it is one that is to be counted.
+// Timeouts, evictions and failed downloads end a job before its after_script.
+func (e *exporter) reportMissing() {
+	if !e.ReportMissing && !e.Environ.optedIn() {
+		return
+	}
+	item, ok := e.intake.Missing(time.Now())
+	if !ok {
+		e.Log.Warn("nothing was written about the job, and it can't be reported as unknown: " +
+			"CI_PROJECT_PATH and CI_METRICS_NAME or CI_JOB_NAME are not in the environment")
+		return
+	}
+	e.Log.Warn("nothing was written about the job; it is reported as unknown", "name", item.Name, "id", item.ID)
+	e.delivery.Add(item)
+}
+
+// outcome says whether something was lost at the end. What the receiver refused,
+// or wasn't JSON, was final and logged before.
+func (e *exporter) outcome() error {
+	switch {
+	case e.delivery.Close() > 0:
+		return ErrUndelivered
+	case e.half || e.trouble != "":
+		return ErrUnread
+	}
+	return nil
+}

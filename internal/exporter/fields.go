@@ -1,0 +1,125 @@
+package exporter
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"ci-jobs-metrics/internal/job"
+)
+
+// fields are one job as the file describes it, by the names of the wire. Values
+// stay as they were written: large numbers keep their digits, and what has the
+// wrong type is for the receiver to refuse.
+type fields map[string]json.RawMessage
+
+// wireFields are the names that mean something. job_id is the exporter's own: it
+// says whose job the file is about.
+var wireFields = []string{
+	"name", "project", "status", "started", "finished", "duration", "id", "version",
+	"job", "url", "stage", "ref", "sha", "pipeline", "runner", "source", "job_id",
+}
+
+// parseFields reads a JSON object. The receiver takes names in any case, so Name
+// is name, unless that is there too.
+func parseFields(object json.RawMessage) (fields, error) {
+	var f fields
+	if err := json.Unmarshal(object, &f); err != nil {
+		return nil, err
+	}
+	for _, written := range slices.Sorted(maps.Keys(f)) { // sorted: the same choice every time
+		name := wireName(written)
+		if name == "" || name == written {
+			continue
+		}
+		if _, both := f[name]; !both {
+			f[name] = f[written]
+		}
+		delete(f, written)
+	}
+	return f, nil
+}
+
+// wireName is the field that is meant by a name in any case, or empty.
+func wireName(written string) string {
+	for _, name := range wireFields {
+		if strings.EqualFold(written, name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// text is the value of a field that is text or a number, without space around it.
+func (f fields) text(name string) string {
+	raw := f[name]
+	if len(raw) == 0 {
+		return ""
+	}
+	if raw[0] == '-' || '0' <= raw[0] && raw[0] <= '9' {
+		return string(raw)
+	}
+	var s string
+	if json.Unmarshal(raw, &s) != nil {
+		return ""
+	}
+	return strings.TrimSpace(s)
+}
+
+// says reports whether the file has a value for the field: not if it is missing,
+// null, empty, or the name of a variable. A value of the wrong type is one.
+func (f fields) says(name string) bool {
+	raw, ok := f[name]
+	if !ok || string(raw) == "null" {
+		return false
+	}
+	if raw[0] != '"' {
+		return true
+	}
+	s := f.text(name)
+	return s != "" && !job.Unexpanded(s)
+}
+
+// known is the value of a field that says something.
+func (f fields) known(name string) string {
+	if !f.says(name) {
+		return ""
+	}
+	return f.text(name)
+}
+
+func (f fields) set(name, value string) {
+	raw, err := json.Marshal(value)
+	if err != nil { // can't be: any string is JSON
+		return
+	}
+	f[name] = raw
+}
+
+// fill completes what the file leaves out. modified is when the file was written,
+// which is as good as when the job finished; the receiver would take the time of
+// receipt, and retries would stretch the job.
+func (f fields) fill(env Environ, modified time.Time) {
+	for _, d := range defaults {
+		if f.says(d.field) {
+			continue
+		}
+		if value := env.value(d.variables...); value != "" {
+			f.set(d.field, value)
+		}
+	}
+	if !f.says("finished") {
+		f.set("finished", job.Instant(modified).Format("2006-01-02T15:04:05.000000Z07:00"))
+	}
+}
+
+// canonical is the object however its fields were ordered and spaced.
+func (f fields) canonical() json.RawMessage {
+	text, err := json.Marshal(f)
+	if err != nil { // can't be: every value was read from valid JSON
+		return nil
+	}
+	return text
+}

@@ -1,0 +1,111 @@
+package exporter
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"ci-jobs-metrics/internal/job"
+	"ci-jobs-metrics/internal/steps"
+	"ci-jobs-metrics/internal/steps/client"
+)
+
+const (
+	repeatFailure = time.Minute // after which the same failure is logged again
+	shownProblems = 20          // per answer; the KPI page has the rest
+)
+
+// A reporter writes what becomes of deliveries to the log: one line for each that
+// succeeds, and of failures only the news.
+type reporter struct {
+	log      *slog.Logger
+	attempts int // failed ones since the last delivery
+	failure  string
+	at       time.Time // when failure was logged
+}
+
+// delivered returns how many of the items the receiver rejected.
+func (r *reporter) delivered(batch []Item, answer steps.Answer) (rejected int) {
+	attrs := []any{"recorded", answer.Recorded, "duplicates", answer.Duplicates}
+	if len(batch) == 1 {
+		attrs = append(attrs, "name", batch[0].Name, "id", batch[0].ID)
+	}
+	if r.attempts > 0 {
+		attrs = append(attrs, "failed_attempts", r.attempts)
+	}
+	rejected = distinct(answer.Rejected, len(batch))
+	if rejected > 0 {
+		attrs = append(attrs, "rejected", rejected)
+	}
+	r.log.Info("delivered", attrs...)
+	*r = reporter{log: r.log}
+	r.problems(slog.LevelError, "rejected: this job does not count", batch, answer.Rejected)
+	r.problems(slog.LevelWarn, "counted, but to be mended", batch, answer.Warnings)
+	return rejected
+}
+
+// distinct is how many of n items the problems are about.
+func distinct(problems []job.Problem, n int) int {
+	items := make(map[int]bool)
+	for _, p := range problems {
+		if 0 <= p.Index && p.Index < n {
+			items[p.Index] = true
+		}
+	}
+	return len(items)
+}
+
+func (r *reporter) refused(batch []Item, refusal *client.Error) {
+	r.log.Error("refused for good: not counted", "items", len(batch), "status", refusal.Status, "reason", refusal.Reason)
+	*r = reporter{log: r.log}
+	r.problems(slog.LevelError, "rejected: this job does not count", batch, refusal.Rejected)
+}
+
+func (r *reporter) problems(level slog.Level, message string, batch []Item, problems []job.Problem) {
+	for i, p := range problems {
+		if i == shownProblems {
+			r.log.Log(context.Background(), level, message, "more", len(problems)-i)
+			return
+		}
+		var item Item
+		if 0 <= p.Index && p.Index < len(batch) {
+			item = batch[p.Index]
+		}
+		r.log.Log(context.Background(), level, message, "name", item.Name, "id", item.ID, "problem", p.String())
+	}
+}
+
+// failed logs a failure that will be retried, if it is the first, another one than
+// before, or a minute has passed.
+func (r *reporter) failed(items int, err error) {
+	r.attempts++
+	now, failure := time.Now(), kind(err)
+	if failure == r.failure && now.Sub(r.at) < repeatFailure {
+		return
+	}
+	r.failure, r.at = failure, now
+	r.log.Warn("not delivered yet; it is tried again", "items", items, "attempts", r.attempts, "error", err)
+}
+
+// undelivered logs what is lost at the end.
+func (r *reporter) undelivered(items []Item, err error) {
+	if len(items) == 0 {
+		return
+	}
+	var ids []string
+	for _, item := range items[:min(len(items), shownProblems)] {
+		ids = append(ids, item.ID)
+	}
+	r.log.Error("lost: not delivered in time", "items", len(items), "ids", ids, "error", err)
+}
+
+// kind is an error's text without our own port, which differs each time.
+func kind(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Err != nil {
+		return op.Op + " " + op.Err.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,188 @@
+package exporter_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ci-jobs-metrics/internal/exporter"
+	"ci-jobs-metrics/internal/steps"
+	"ci-jobs-metrics/internal/steps/client"
+)
+
+const patience = 10 * time.Second // how long something that must come is waited for
+
+// A receiver stands in for the real one: it keeps what it is sent.
+type receiver struct {
+	*httptest.Server
+	mu       sync.Mutex
+	answer   http.HandlerFunc // instead of recording; nil: record
+	got      []map[string]any
+	requests int
+}
+
+func newReceiver(t *testing.T) *receiver {
+	r := &receiver{}
+	r.Server = httptest.NewServer(r)
+	t.Cleanup(r.Close)
+	return r
+}
+
+func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	var jobs []map[string]any
+	err := json.NewDecoder(request.Body).Decode(&jobs)
+	r.mu.Lock()
+	r.requests++
+	answer := r.answer
+	if answer == nil && err == nil && request.URL.Path == steps.Path {
+		r.got = append(r.got, jobs...)
+	}
+	r.mu.Unlock()
+	if answer != nil {
+		answer(w, request)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(steps.Answer{Recorded: len(jobs)})
+}
+
+func (r *receiver) set(answer http.HandlerFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answer = answer
+}
+
+// has waits until jobs with these ids were sent, and no others.
+func (r *receiver) has(t *testing.T, ids ...string) {
+	t.Helper()
+	want := strings.Join(ids, " ")
+	got := ""
+	eventually(t, func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		var all []string
+		for _, job := range r.got {
+			all = append(all, job["id"].(string))
+		}
+		got = strings.Join(all, " ")
+		return got == want
+	}, func() string { return "ids " + got + ", want " + want })
+}
+
+func (r *receiver) asked(t *testing.T) {
+	t.Helper()
+	eventually(t, func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.requests > 0
+	}, func() string { return "no request" })
+}
+
+func eventually(t *testing.T, ok func() bool, otherwise func() string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal(otherwise())
+		}
+	}
+}
+
+// A sidecar is an exporter that runs in the test.
+type sidecar struct {
+	t       *testing.T
+	path    string
+	to      *receiver
+	log     lockedBuffer
+	options exporter.Options
+	term    context.CancelFunc // the pod's SIGTERM
+	done    chan error
+}
+
+func newSidecar(t *testing.T, env environ) *sidecar {
+	s := &sidecar{t: t, to: newReceiver(t), path: filepath.Join(t.TempDir(), "metrics.json"), done: make(chan error, 1)}
+	c, err := client.New(s.to.URL, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	s.options = exporter.Options{
+		Path: s.path, Send: c.Send, Receiver: c.Target(), Environ: env.lookup,
+		Log:     slog.New(slog.NewTextHandler(&s.log, nil)),
+		Backoff: func(int) time.Duration { return 5 * time.Millisecond },
+	}
+	return s
+}
+
+func (s *sidecar) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.done <- exporter.Run(ctx, s.options)
+	}()
+	s.term = cancel
+	s.t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+}
+
+func (s *sidecar) write(text string) {
+	s.t.Helper()
+	if err := os.WriteFile(s.path, []byte(text), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// ends waits for the end and compares its error.
+func (s *sidecar) ends(want error) {
+	s.t.Helper()
+	select {
+	case err := <-s.done:
+		if !errors.Is(err, want) {
+			s.t.Errorf("ended with %v, want %v\n%s", err, want, s.log.String())
+		}
+	case <-time.After(patience):
+		s.t.Fatalf("did not end\n%s", s.log.String())
+	}
+}
+
+func (s *sidecar) logged(want string) {
+	s.t.Helper()
+	eventually(s.t, func() bool { return strings.Contains(s.log.String(), want) },
+		func() string { return "no " + want + " in the log: " + s.log.String() })
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+const build = "gitlab.example/77/build"
+
+// recent is a GitLab job that started just now, as those that write files do.
+func recent() environ {
+	return gitlab.with("CI_JOB_STARTED_AT", time.Now().Add(-time.Minute).UTC().Format(time.RFC3339))
+}

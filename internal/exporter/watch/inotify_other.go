@@ -1,0 +1,9 @@
+//go:build !linux
+
+package watch
+
+import "errors"
+
+func newNotifier(string) (notifier, error) {
+	return nil, errors.New("this system is not Linux")
+}

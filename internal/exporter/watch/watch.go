@@ -1,0 +1,195 @@
+// Package watch says when a file may have changed, and costs nothing meanwhile.
+//
+// A path comes in through [Start]; a signal on [Watcher.C] goes out whenever the
+// file may have been written, moved into place or made readable since the last one,
+// and once at the start. Signals are hints: several changes make one, some mean
+// nothing, none is lost. The exporter reads the file on each.
+//
+// Neither the file nor its directories need exist. On Linux the kernel tells what
+// happens in every directory of the path that does (inotify), so a directory that
+// is made, moved or replaced later is followed. Where it can't tell (network and
+// FUSE file systems, exhausted limits, directories that may not be listed, other
+// systems) the file is looked at every [PollEvery].
+package watch
+
+import (
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// PollEvery is the interval of looking where nobody tells.
+const PollEvery = 250 * time.Millisecond
+
+// settled is the age from which a file's time can be trusted to change with the
+// next write; some file systems count in whole seconds.
+const settled = 2 * time.Second
+
+// Options say how to watch. The zero value is usable.
+type Options struct {
+	Log  *slog.Logger // nil: silent
+	Poll bool         // look at the file instead of being told
+}
+
+// A Watcher watches one file until it is closed.
+type Watcher struct {
+	// C carries the signals. It is never closed.
+	C <-chan struct{}
+
+	signals chan struct{} // C; holds one
+	path    string
+	log     *slog.Logger
+	notify  notifier // nil: polling only
+	stop    chan struct{}
+	stopped sync.WaitGroup
+	polling string // why, as last logged
+	seen    look
+}
+
+// A notifier is told by the system. It is used by one goroutine, but for
+// interrupt.
+type notifier interface {
+	// arm watches all of the path that exists. It is an error if that would not
+	// tell every change.
+	arm() error
+	// wait returns once something happened for which the path is to be armed and
+	// the file to be read again, or with an error if it was interrupted or broke.
+	wait() error
+	// interrupt makes the present and every later wait return.
+	interrupt()
+	close()
+}
+
+// Start watches the file with the given absolute path, or one that is relative to
+// a directory that stays.
+func Start(path string, o Options) *Watcher {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	w := &Watcher{path: path, log: o.Log, signals: make(chan struct{}, 1), stop: make(chan struct{})}
+	w.C = w.signals
+	if !o.Poll {
+		var err error
+		if w.notify, err = newNotifier(path); err != nil {
+			w.notify = nil
+			w.explain(err)
+		}
+	}
+	w.stopped.Go(w.run)
+	return w
+}
+
+// Close ends watching. It returns when nothing of it is left.
+func (w *Watcher) Close() {
+	close(w.stop)
+	if w.notify != nil {
+		w.notify.interrupt()
+	}
+	w.stopped.Wait()
+}
+
+// run goes between being told and looking, as the path allows at the moment. The
+// order matters: the file is signalled after the path is armed, so that a change
+// in between is not missed.
+func (w *Watcher) run() {
+	if w.notify != nil {
+		defer w.notify.close()
+	}
+	usable := w.notify != nil
+	w.signal()
+	for !w.closed() {
+		if !usable || !w.arm() {
+			w.poll()
+			continue
+		}
+		w.signal()
+		if err := w.notify.wait(); err != nil && !w.closed() {
+			usable = false
+			w.explain(err)
+		}
+	}
+}
+
+// arm reports whether the system will tell.
+func (w *Watcher) arm() bool {
+	if err := w.notify.arm(); err != nil {
+		w.explain(err)
+		return false
+	}
+	w.polling = ""
+	return true
+}
+
+// explain logs why the file is polled, once as long as it stays the same.
+func (w *Watcher) explain(err error) {
+	if reason := err.Error(); reason != w.polling {
+		w.polling = reason
+		w.log.Info("changes are not announced here; the file is looked at regularly",
+			"file", w.path, "every", PollEvery, "reason", reason)
+	}
+}
+
+func (w *Watcher) signal() {
+	select {
+	case w.signals <- struct{}{}:
+	default: // the last one wasn't taken yet, and stands for this one too
+	}
+}
+
+func (w *Watcher) closed() bool {
+	select {
+	case <-w.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// poll looks at the file once after a while.
+func (w *Watcher) poll() {
+	timer := time.NewTimer(PollEvery)
+	defer timer.Stop()
+	select {
+	case <-w.stop:
+		return
+	case <-timer.C:
+	}
+	now := lookAt(w.path)
+	if !now.same(w.seen) || now.fresh() {
+		w.signal()
+	}
+	w.seen = now
+}
+
+// A look is what can be told of a file without reading it.
+type look struct {
+	info fs.FileInfo // nil: none
+	err  string
+}
+
+func lookAt(path string) look {
+	info, err := os.Stat(path)
+	if err != nil {
+		return look{err: err.Error()}
+	}
+	return look{info: info}
+}
+
+func (l look) same(other look) bool {
+	if l.info == nil || other.info == nil {
+		return l.info == nil && other.info == nil && l.err == other.err
+	}
+	return os.SameFile(l.info, other.info) && l.info.Size() == other.info.Size() &&
+		l.info.Mode() == other.info.Mode() && l.info.ModTime().Equal(other.info.ModTime())
+}
+
+// fresh reports whether the file could be written again without a visible change.
+func (l look) fresh() bool {
+	return l.info != nil && time.Since(l.info.ModTime()).Abs() < settled
+}
