@@ -177,7 +177,7 @@ func TestRetriesForAsLongAsItLives(t *testing.T) {
 		if lines := strings.Count(r.log.String(), "\n"); lines < 24*50 || lines > 24*60+10 {
 			t.Errorf("%d log lines", lines)
 		}
-		if log := r.log.String(); !strings.Contains(log[strings.LastIndex(strings.TrimSpace(log), "\n"):], "failed attempts before") {
+		if log := r.log.String(); !strings.Contains(log[strings.LastIndex(strings.TrimSpace(log), "\n"):], "failed_attempts") {
 			t.Error("the delivery doesn't say how many attempts failed")
 		}
 	})
