@@ -16,12 +16,12 @@ import (
 func lockFile(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("making the lock beside it: %w: the directory must be writable", err)
+		return nil, fmt.Errorf("making the lock beside it: %w: its directory must be writable, choose another with --ledger=sqlite:PATH", err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		defer f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another receiver%s uses it: stop that one, or give this one a ledger of its own", holder(f))
+			return nil, fmt.Errorf("another receiver%s uses it: stop that one, or give this one a ledger of its own with --ledger=sqlite:PATH", holder(f))
 		}
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}

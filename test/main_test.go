@@ -1,0 +1,345 @@
+// Package test plays the real programs, as a user would start them: ordinary
+// builds, real files, sockets and signals.
+//
+// Scripts in testdata/script are run by testscript; main_test.go says which
+// commands they have beside testscript's own. The crash test and the durability
+// test are Go, because they watch many things at once.
+package test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// patience is how long a test waits for what must come; only a failing test waits
+// that long.
+const patience = 20 * time.Second
+
+// programs is the directory of the built programs.
+var programs string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "ci-jobs-metrics")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	programs = dir
+	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "ci-jobs-metrics/cmd/receiver", "ci-jobs-metrics/cmd/exporter")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "building the programs:", err)
+		return 1
+	}
+	// Another user runs the exporter in some tests.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+func TestScripts(t *testing.T) {
+	need(t, "curl")
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			address, err := freeAddress()
+			if err != nil {
+				return err
+			}
+			_, port, _ := net.SplitHostPort(address)
+			e.Setenv("PATH", programs+string(filepath.ListSeparator)+e.Getenv("PATH"))
+			e.Setenv("ADDRESS", address)
+			e.Setenv("PORT", port)
+			e.Setenv("URL", "http://"+address)
+			e.Values[spawnKey{}] = processes{}
+			e.Setenv("LEDGER", "sqlite:"+filepath.Join(e.WorkDir, "ledger.db"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"up":      up,
+			"feed":    feed,
+			"metrics": metrics,
+			"logged":  logged,
+			"signal":  signalProcess,
+			"alive":   alive,
+			"spawn":   spawn,
+			"exits":   exits,
+			"sparse":  sparse,
+			"utf16":   utf16,
+			"asleep":  asleep,
+		},
+	})
+}
+
+// need fails in CI, and skips elsewhere, if a program is missing.
+func need(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("%s is missing", program)
+		}
+		t.Skipf("left out: %s is missing; make test installs it as root on Debian", program)
+	}
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// eventually calls f until it returns nil, and returns its last error.
+func eventually(f func() error) error {
+	var err error
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if err = f(); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func check(ts *testscript.TestScript, neg bool, err error) {
+	if neg {
+		ts.Fatalf("! is not supported here")
+	}
+	ts.Check(err)
+}
+
+// fetch gets a page and fails for any status but 200.
+func fetch(url string) (string, error) {
+	response, err := http.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s: %s", url, response.Status, body)
+	}
+	return string(body), err
+}
+
+// up waits until the receiver at $URL is ready.
+func up(ts *testscript.TestScript, neg bool, _ []string) {
+	check(ts, neg, eventually(func() error {
+		_, err := fetch(ts.Getenv("URL") + "/-/ready")
+		return err
+	}))
+}
+
+// feed COUNT PARAMETERS sends as many jobs.
+func feed(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for range n {
+		_, err := fetch(ts.Getenv("URL") + "/steps?" + args[1])
+		check(ts, neg, err)
+	}
+}
+
+// metrics FILE waits until all lines of the file are on /metrics, in their order
+// and without others between them. ! metrics FILE wants none of the lines there, now.
+func metrics(ts *testscript.TestScript, neg bool, args []string) {
+	want := ts.ReadFile(args[0])
+	if neg {
+		body, err := fetch(ts.Getenv("URL") + "/metrics")
+		ts.Check(err)
+		for line := range strings.Lines(want) {
+			if strings.Contains(body, line) {
+				ts.Fatalf("/metrics has %s", line)
+			}
+		}
+		return
+	}
+	ts.Check(eventually(func() error {
+		body, err := fetch(ts.Getenv("URL") + "/metrics")
+		if err == nil && !strings.Contains("\n"+body, "\n"+want) {
+			var jobs strings.Builder
+			for line := range strings.Lines(body) {
+				if strings.Contains(line, "ci_") || strings.Contains(line, "cijob_runs") {
+					jobs.WriteString(line)
+				}
+			}
+			err = fmt.Errorf("/metrics lacks\n%s\nit has\n%s", want, jobs.String())
+		}
+		return err
+	}))
+}
+
+// A process is one that a script spawned, with its log in NAME.log.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+	err   error
+}
+
+type processes map[string]*process
+
+func spawned(ts *testscript.TestScript, name string) *process {
+	all, _ := ts.Value(spawnKey{}).(processes)
+	p := all[name]
+	if p == nil {
+		ts.Fatalf("no process %s was spawned", name)
+	}
+	return p
+}
+
+type spawnKey struct{}
+
+// spawn NAME [user=UID] COMMAND... starts a process in the script's directory and
+// environment, with its output in NAME.log. It is killed when the script ends.
+func spawn(ts *testscript.TestScript, neg bool, args []string) {
+	name, args := args[0], args[1:]
+	uid := -1
+	if id, ok := strings.CutPrefix(args[0], "user="); ok {
+		var err error
+		uid, err = strconv.Atoi(id)
+		ts.Check(err)
+		args = args[1:]
+	}
+	path := filepath.Join(programs, args[0])
+	if _, err := os.Stat(path); err != nil {
+		path, err = exec.LookPath(args[0])
+		ts.Check(err)
+	}
+	log, err := os.Create(ts.MkAbs(name + ".log"))
+	ts.Check(err)
+	p := &process{cmd: exec.Command(path, args[1:]...), ended: make(chan struct{})}
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = ts.MkAbs("."), log, log
+	p.cmd.Env = append(environment(ts), "HOSTNAME=pod-1")
+	asUser(p.cmd, uid)
+	check(ts, neg, p.cmd.Start())
+	go func() {
+		p.err = p.cmd.Wait()
+		log.Close()
+		close(p.ended)
+	}()
+	all, _ := ts.Value(spawnKey{}).(processes)
+	all[name] = p
+	ts.Defer(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+	})
+}
+
+// environment is the script's, of which the programs get only what a pod has.
+func environment(ts *testscript.TestScript) []string {
+	var env []string
+	for _, name := range []string{"PATH", "HOME", "TMPDIR"} {
+		env = append(env, name+"="+ts.Getenv(name))
+	}
+	f, err := os.Open(ts.MkAbs("env"))
+	if errors.Is(err, os.ErrNotExist) {
+		return env
+	}
+	ts.Check(err)
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		env = append(env, lines.Text())
+	}
+	return env
+}
+
+// logged NAME TEXT waits until the process has logged the text. ! logged wants it
+// not there, now.
+func logged(ts *testscript.TestScript, neg bool, args []string) {
+	has := func() error {
+		if log := ts.ReadFile(args[0] + ".log"); !strings.Contains(log, args[1]) {
+			return fmt.Errorf("%s did not log %q but:\n%s", args[0], args[1], log)
+		}
+		return nil
+	}
+	if neg {
+		if has() == nil {
+			ts.Fatalf("%s logged %q:\n%s", args[0], args[1], ts.ReadFile(args[0]+".log"))
+		}
+		return
+	}
+	ts.Check(eventually(has))
+}
+
+// alive NAME wants the process to run.
+func alive(ts *testscript.TestScript, neg bool, args []string) {
+	p := spawned(ts, args[0])
+	select {
+	case <-p.ended:
+		ts.Fatalf("%s has ended: %v\n%s", args[0], p.err, ts.ReadFile(args[0]+".log"))
+	case <-time.After(200 * time.Millisecond):
+	}
+	check(ts, neg, nil)
+}
+
+// exits NAME CODE waits for the end of the process and wants the code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	p := spawned(ts, args[0])
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		ts.Fatalf("%s does not end:\n%s", args[0], ts.ReadFile(args[0]+".log"))
+	}
+	if got := strconv.Itoa(p.cmd.ProcessState.ExitCode()); got != args[1] {
+		ts.Fatalf("%s exited %s, want %s:\n%s", args[0], got, args[1], ts.ReadFile(args[0]+".log"))
+	}
+	check(ts, neg, nil)
+}
+
+// signal NAME TERM|KILL|STOP|CONT.
+func signalProcess(ts *testscript.TestScript, neg bool, args []string) {
+	check(ts, neg, spawned(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
+}
+
+// sparse FILE MEGABYTES makes a file of that size.
+func sparse(ts *testscript.TestScript, neg bool, args []string) {
+	mb, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(f.Truncate(mb << 20))
+	check(ts, neg, f.Close())
+}
+
+// utf16 FROM TO writes a file as Windows PowerShell 5.1 does.
+func utf16(ts *testscript.TestScript, neg bool, args []string) {
+	encoded := []byte{0xff, 0xfe}
+	for _, r := range ts.ReadFile(args[0]) { // plain ASCII, which each test may do with
+		encoded = append(encoded, byte(r), byte(r>>8))
+	}
+	check(ts, neg, os.WriteFile(ts.MkAbs(args[1]), encoded, 0o644))
+}
+
+// asleep NAME wants the process to use no CPU for half a second.
+func asleep(ts *testscript.TestScript, neg bool, args []string) {
+	p := spawned(ts, args[0])
+	before, err := ticks(p.cmd.Process.Pid)
+	ts.Check(err)
+	time.Sleep(500 * time.Millisecond)
+	after, err := ticks(p.cmd.Process.Pid)
+	ts.Check(err)
+	if after > before {
+		ts.Fatalf("%s used %d ticks of CPU while it waited", args[0], after-before)
+	}
+	check(ts, neg, nil)
+}
