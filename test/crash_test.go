@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -73,7 +74,7 @@ func (s *service) arguments() []string {
 // until it is ready.
 func (s *service) start(t *testing.T, behind ...string) {
 	t.Helper()
-	args := append(behind, s.arguments()...)
+	args := slices.Concat(behind, s.arguments())
 	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	if err := s.cmd.Start(); err != nil {

@@ -2,7 +2,9 @@ package test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -114,7 +116,10 @@ func checkTrace(path string) (int, error) {
 	for {
 		line, err := lines.ReadString('\n')
 		if err != nil {
-			return t.checked, nil //nolint:nilerr // the end of the trace
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return t.checked, err
 		}
 		if err := t.line(strings.TrimSuffix(line, "\n")); err != nil {
 			return t.checked, err

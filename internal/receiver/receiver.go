@@ -77,7 +77,7 @@ func New(ctx context.Context, o Options) (_ *Receiver, err error) {
 	if err := web.Validate(*o.Web.WebConfigFile); err != nil {
 		return nil, fmt.Errorf("--web.config.file: %w", err)
 	}
-	if err := r.listen(); err != nil {
+	if err := r.listen(ctx); err != nil {
 		return nil, err
 	}
 	health := newHealth()
@@ -134,9 +134,10 @@ func (r *Receiver) shutdown(ctx context.Context) error {
 	return nil
 }
 
-func (r *Receiver) listen() error {
+func (r *Receiver) listen(ctx context.Context) error {
+	var config net.ListenConfig
 	for _, address := range *r.opts.Web.WebListenAddresses {
-		l, err := net.Listen("tcp", address)
+		l, err := config.Listen(ctx, "tcp", address)
 		if err != nil {
 			return explainListen(address, err)
 		}

@@ -19,9 +19,9 @@ func lockFile(path string) (*os.File, error) {
 		return nil, fmt.Errorf("making the lock beside it: %w: its directory must be writable, choose another with --ledger=sqlite:PATH", err)
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		defer f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another receiver%s uses it: stop that one, or give this one a ledger of its own with --ledger=sqlite:PATH", holder(f))
+		pid := holder(f)
+		if err := errors.Join(err, f.Close()); errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("another receiver%s uses it: stop that one, or give this one a ledger of its own with --ledger=sqlite:PATH", pid)
 		}
 		return nil, fmt.Errorf("locking %s: %w", path, err)
 	}
