@@ -1,0 +1,57 @@
+# CI Jobs Metrics. `make help` lists what there is to do.
+
+SHELL := /bin/bash
+GO    ?= go
+
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+REVISION := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+BRANCH   := $(shell git rev-parse --abbrev-ref HEAD 2>/dev/null || echo unknown)
+V        := github.com/prometheus/common/version
+LDFLAGS  := -s -w -X $(V).Version=$(VERSION) -X $(V).Revision=$(REVISION) -X $(V).Branch=$(BRANCH)
+
+FUZZTIME  ?= 10s
+BENCHTIME ?= 1s
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## Play job pods against a receiver that is killed meanwhile, and show the metrics
+	@$(GO) run ./demo
+
+.PHONY: run
+run: build ## Start a receiver on :8080 with its ledger in this directory
+	bin/receiver --web.listen-address=:8080
+
+.PHONY: build
+build: ## Build bin/receiver and bin/exporter
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+.PHONY: test
+test: deps ## Run all tests, with what they need installed first (as root on Debian)
+	$(GO) test -race ./...
+	cd test/parsers && $(GO) test ./...
+
+.PHONY: deps
+deps: ## Install the programs that tests use: curl, strace, a C compiler for the race detector
+	@scripts/deps
+
+.PHONY: lint
+lint: ## Run the linters
+	$(GO) mod verify
+	$(GO) tool -modfile=tools/lint/go.mod golangci-lint run ./...
+	cd test/parsers && $(GO) tool -modfile=../../tools/lint/go.mod golangci-lint run ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz every decoder and name rule, FUZZTIME=10s each
+	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## Run the benchmarks beside the code, BENCHTIME=1s each
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin
