@@ -20,6 +20,8 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite"
+
+	"ci-jobs-metrics/internal/logtest"
 )
 
 const (
@@ -32,25 +34,8 @@ const (
 type service struct {
 	address string
 	ledger  string
-	log     *lockedLog
+	log     *logtest.Buffer
 	cmd     *exec.Cmd
-}
-
-type lockedLog struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lockedLog) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *lockedLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 func newService(t *testing.T) *service {
@@ -59,7 +44,7 @@ func newService(t *testing.T) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &service{address: address, ledger: filepath.Join(t.TempDir(), "ledger.db"), log: &lockedLog{}}
+	s := &service{address: address, ledger: filepath.Join(t.TempDir(), "ledger.db"), log: &logtest.Buffer{}}
 	t.Cleanup(s.kill)
 	return s
 }

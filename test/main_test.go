@@ -47,11 +47,6 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "building the programs:", err)
 		return 1
 	}
-	// Another user runs the exporter in some tests.
-	if err := os.Chmod(dir, 0o755); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	return m.Run()
 }
 
@@ -209,17 +204,10 @@ func spawned(ts *testscript.TestScript, name string) *process {
 
 type spawnKey struct{}
 
-// spawn NAME [user=UID] COMMAND... starts a process in the script's directory and
+// spawn NAME COMMAND... starts a process in the script's directory and
 // environment, with its output in NAME.log. It is killed when the script ends.
 func spawn(ts *testscript.TestScript, neg bool, args []string) {
 	name, args := args[0], args[1:]
-	uid := -1
-	if id, ok := strings.CutPrefix(args[0], "user="); ok {
-		var err error
-		uid, err = strconv.Atoi(id)
-		ts.Check(err)
-		args = args[1:]
-	}
 	path := filepath.Join(programs, args[0])
 	if _, err := os.Stat(path); err != nil {
 		path, err = exec.LookPath(args[0])
@@ -230,7 +218,6 @@ func spawn(ts *testscript.TestScript, neg bool, args []string) {
 	p := &process{cmd: exec.Command(path, args[1:]...), ended: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = ts.MkAbs("."), log, log
 	p.cmd.Env = append(environment(ts), "HOSTNAME=pod-1")
-	asUser(p.cmd, uid)
 	check(ts, neg, p.cmd.Start())
 	go func() {
 		p.err = p.cmd.Wait()
@@ -306,7 +293,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	check(ts, neg, nil)
 }
 
-// signal NAME TERM|KILL|STOP|CONT.
+// signal NAME TERM|KILL.
 func signalProcess(ts *testscript.TestScript, neg bool, args []string) {
 	check(ts, neg, spawned(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
 }

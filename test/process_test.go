@@ -3,7 +3,6 @@ package test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -12,17 +11,6 @@ import (
 var signals = map[string]os.Signal{
 	"TERM": syscall.SIGTERM,
 	"KILL": syscall.SIGKILL,
-	"STOP": syscall.SIGSTOP,
-	"CONT": syscall.SIGCONT,
-}
-
-// asUser lets a command run as another user, if the test is root; -1 changes
-// nothing.
-func asUser(cmd *exec.Cmd, uid int) {
-	if uid < 0 {
-		return
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
 }
 
 // ticks is how much CPU a process has used, in clock ticks of 10 ms.

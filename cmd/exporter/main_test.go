@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"ci-jobs-metrics/internal/logtest"
 	"ci-jobs-metrics/internal/steps"
 )
 
@@ -114,7 +114,7 @@ func (r *receiver) asked() bool {
 type process struct {
 	t    *testing.T
 	cmd  *exec.Cmd
-	log  buffer
+	log  logtest.Buffer
 	done chan struct{} // closed when it has ended
 }
 
@@ -189,23 +189,6 @@ func (p *process) until(ok func() bool, what string) {
 			p.t.Fatalf("never: %s\n%s", what, p.log.String())
 		}
 	}
-}
-
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *buffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *buffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // A pod is a directory, a receiver and an exporter between them.

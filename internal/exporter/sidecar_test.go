@@ -1,7 +1,6 @@
 package exporter_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"ci-jobs-metrics/internal/exporter"
+	"ci-jobs-metrics/internal/logtest"
 	"ci-jobs-metrics/internal/steps"
 	"ci-jobs-metrics/internal/steps/client"
 )
@@ -102,7 +102,7 @@ type sidecar struct {
 	t       *testing.T
 	path    string
 	to      *receiver
-	log     lockedBuffer
+	log     logtest.Buffer
 	options exporter.Options
 	term    context.CancelFunc // the pod's SIGTERM
 	done    chan error
@@ -161,23 +161,6 @@ func (s *sidecar) logged(want string) {
 	s.t.Helper()
 	eventually(s.t, func() bool { return strings.Contains(s.log.String(), want) },
 		func() string { return "no " + want + " in the log: " + s.log.String() })
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 const build = "gitlab.example/77/build"

@@ -161,32 +161,39 @@ type gate struct {
 	ledger.Store
 	arrived chan int      // how many entries an append has
 	open    chan struct{} // lets one append through
+	free    chan struct{} // when closed, lets all through
 	fail    atomic.Bool
 }
 
 var errDisk = errors.New("the disk is on fire")
 
 func (g *gate) Append(ctx context.Context, entries []ledger.Entry) ([]ledger.Outcome, error) {
-	g.arrived <- len(entries)
-	<-g.open
+	select {
+	case g.arrived <- len(entries):
+	case <-g.free:
+	}
+	select {
+	case <-g.open:
+	case <-g.free:
+	}
 	if g.fail.Load() {
 		return nil, errDisk
 	}
 	return g.Store.Append(ctx, entries)
 }
 
-func openGate(t *testing.T) (*gate, *ledger.Ledger) {
+func openGate(t *testing.T, path string) (*gate, *ledger.Ledger) {
 	t.Helper()
 	g := &gate{
-		Store:   openStore(t, filepath.Join(t.TempDir(), "ledger.db")),
-		arrived: make(chan int), open: make(chan struct{}),
+		Store:   openStore(t, path),
+		arrived: make(chan int), open: make(chan struct{}), free: make(chan struct{}),
 	}
-	l, err := ledger.Open(t.Context(), g, ledger.Options{Bounds: fewBounds})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := openLedger(t, g, ledger.Options{Bounds: fewBounds})
+	t.Cleanup(func() { close(g.free) }) // before the ledger is closed, so that a test that failed ends
 	return g, l
 }
+
+func ledgerPath(t *testing.T) string { return filepath.Join(t.TempDir(), "ledger.db") }
 
 // pass lets the next append through and returns how many entries it had.
 func (g *gate) pass() int {
@@ -197,8 +204,7 @@ func (g *gate) pass() int {
 
 // No answer and no count before the commit; what waits meanwhile is one commit.
 func TestGroupCommit(t *testing.T) {
-	g, l := openGate(t)
-	defer closeLedger(t, l)
+	g, l := openGate(t, ledgerPath(t))
 	var answered atomic.Int32
 	var senders sync.WaitGroup
 	send := func(id string) {
@@ -255,8 +261,7 @@ func waitFor(t *testing.T, ok func() bool) {
 }
 
 func TestFailedCommit(t *testing.T) {
-	g, l := openGate(t)
-	defer closeLedger(t, l)
+	g, l := openGate(t, ledgerPath(t))
 	try := func() error {
 		done := make(chan error, 1)
 		go func() {
@@ -284,7 +289,7 @@ func TestFailedCommit(t *testing.T) {
 
 // A request that finds no room for all of its jobs leaves none.
 func TestQueueFull(t *testing.T) {
-	g, l := openGate(t)
+	g, l := openGate(t, ledgerPath(t))
 	var senders sync.WaitGroup
 	send := func(n int) {
 		senders.Go(func() {
@@ -316,17 +321,12 @@ func TestQueueFull(t *testing.T) {
 	if n := count(t, l); n != ledger.MaxQueue+1 {
 		t.Errorf("%d jobs count", n)
 	}
-	closeLedger(t, l)
 }
 
 // Close records what waits and refuses what comes.
 func TestCloseDrains(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "ledger.db")
-	g := &gate{Store: openStore(t, path), arrived: make(chan int), open: make(chan struct{})}
-	l, err := ledger.Open(t.Context(), g, ledger.Options{Bounds: fewBounds})
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := ledgerPath(t)
+	g, l := openGate(t, path)
 	var senders sync.WaitGroup
 	for i := range 10 {
 		senders.Go(func() {
@@ -381,7 +381,7 @@ func (s *failingTotals) SaveTotals(ctx context.Context, c *totals.Checkpoint, up
 
 // What a failed checkpoint held is in the next one.
 func TestFailedCheckpoint(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "ledger.db")
+	path := ledgerPath(t)
 	s := &failingTotals{Store: openStore(t, path)}
 	l := openLedger(t, s, ledger.Options{Bounds: fewBounds, CheckpointEvery: time.Millisecond})
 	s.failures.Store(3)
@@ -397,7 +397,7 @@ func TestFailedCheckpoint(t *testing.T) {
 
 // Scrapes while jobs are recorded never see a job twice, nor the counters fall.
 func TestTotalsWhileRecording(t *testing.T) {
-	l := openLedger(t, openStore(t, filepath.Join(t.TempDir(), "ledger.db")),
+	l := openLedger(t, openStore(t, ledgerPath(t)),
 		ledger.Options{Bounds: fewBounds, CheckpointEvery: 5 * time.Millisecond})
 	var senders sync.WaitGroup
 	var acknowledged atomic.Uint64
@@ -420,4 +420,58 @@ func TestTotalsWhileRecording(t *testing.T) {
 		before = n
 	}
 	senders.Wait()
+}
+
+// interrupted is a store that does something between a commit and what follows.
+type interrupted struct {
+	ledger.Store
+	then func()
+}
+
+func (s *interrupted) Append(ctx context.Context, entries []ledger.Entry) ([]ledger.Outcome, error) {
+	outcomes, err := s.Store.Append(ctx, entries)
+	s.then()
+	return outcomes, err
+}
+
+// A scrape that comes between a commit and its fold reads the rows itself; the
+// writer must not fold them again.
+func TestScrapeBetweenCommitAndFold(t *testing.T) {
+	s := &interrupted{Store: openStore(t, ledgerPath(t))}
+	l := openLedger(t, s, ledger.Options{Bounds: fewBounds})
+	seen := make(chan uint64, 1)
+	s.then = func() { seen <- count(t, l) }
+	for i := range uint64(3) {
+		record(t, l, ledgertest.Entry(0, ""))
+		if n := <-seen; n != i+1 {
+			t.Errorf("the scrape saw %d jobs, want %d", n, i+1)
+		}
+		if n := count(t, l); n != i+1 {
+			t.Errorf("then %d jobs count, want %d", n, i+1)
+		}
+	}
+}
+
+// Rows past their retention stay until a checkpoint has them: the next start has to
+// find them.
+func TestPruningWaitsForTheCheckpoint(t *testing.T) {
+	path := ledgerPath(t)
+	s := &failingTotals{Store: openStore(t, path)}
+	l := openLedger(t, s, ledger.Options{Bounds: fewBounds, CheckpointEvery: time.Millisecond, PruneEvery: time.Millisecond,
+		Retention: time.Hour, Now: func() time.Time { return ledgertest.Start.Add(24 * time.Hour) }})
+	s.failures.Store(1 << 30)
+	record(t, l, ledgertest.Entry(0, "a"), ledgertest.Entry(0, "b"))
+	tries := s.failures.Load()
+	waitFor(t, func() bool { return s.failures.Load() < tries-20 }) // prunings came between
+	if rows, err := s.Rows(t.Context(), 0, 10); err != nil || len(rows) != 2 {
+		t.Errorf("%d rows are left, %v", len(rows), err)
+	}
+	s.failures.Store(0)
+	waitFor(t, func() bool {
+		rows, err := s.Rows(t.Context(), 0, 10)
+		return err == nil && len(rows) == 0
+	})
+	if n := count(t, l); n != 2 {
+		t.Errorf("%d jobs count when their rows are gone", n)
+	}
 }

@@ -1,17 +1,16 @@
 package watch_test
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"ci-jobs-metrics/internal/exporter/watch"
+	"ci-jobs-metrics/internal/logtest"
 )
 
 const patience = 10 * time.Second // how long something that must come is waited for
@@ -260,7 +259,7 @@ func TestNeighboursAreIgnored(t *testing.T) {
 // Where the file is polled the log says why, once.
 func TestPollingIsExplained(t *testing.T) {
 	t.Parallel()
-	var log lockedBuffer
+	var log logtest.Buffer
 	s := newSite(t, "f", watch.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	s.do(os.Symlink("real", s.path))
 	s.quiet()
@@ -287,21 +286,4 @@ func TestRootAndRelative(t *testing.T) {
 		}
 		w.Close()
 	}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
