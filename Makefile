@@ -7,7 +7,7 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unk
 REVISION := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 BRANCH   := $(shell git rev-parse --abbrev-ref HEAD 2>/dev/null || echo unknown)
 V        := github.com/prometheus/common/version
-LDFLAGS  := -s -w -X main.version=$(VERSION) -X $(V).Version=$(VERSION) -X $(V).Revision=$(REVISION) -X $(V).Branch=$(BRANCH)
+LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION) -X $(V).Version=$(VERSION) -X $(V).Revision=$(REVISION) -X $(V).Branch=$(BRANCH)
 
 FUZZTIME  ?= 10s
 BENCHTIME ?= 1s
@@ -18,7 +18,8 @@ help: ## List the targets
 
 .PHONY: demo
 demo: build ## Play job pods against a receiver that is killed meanwhile, and show the metrics
-	@$(GO) run ./demo
+	@CGO_ENABLED=0 $(GO) build -o bin/demo ./demo
+	@bin/demo
 
 .PHONY: run
 run: build ## Start a receiver on :8080 with its ledger in this directory

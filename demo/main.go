@@ -30,7 +30,7 @@ func main() {
 	bin := flag.String("bin", "bin", "directory of the programs receiver and exporter")
 	readme := flag.String("readme", "README.md", "file with the after_script")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	err := run(ctx, *bin, *readme, os.Stdout)
 	stop()
 	if err != nil {
@@ -79,17 +79,18 @@ func run(ctx context.Context, bin, readme string, out io.Writer) (err error) {
 			}
 		})
 	}
-	if err := d.crash(ctx, receiver); err != nil {
-		return err
-	}
+	crashed := d.crash(ctx, receiver)
 	pods.Wait()
+	if ctx.Err() != nil { // somebody has seen enough
+		return nil
+	}
 	select {
 	case err := <-failed:
-		return err
+		return errors.Join(crashed, err)
 	default:
 	}
-	if ctx.Err() != nil {
-		return nil
+	if crashed != nil {
+		return crashed
 	}
 	if err := d.show(ctx); err != nil {
 		return err
@@ -100,7 +101,9 @@ func run(ctx context.Context, bin, readme string, out io.Writer) (err error) {
 // crash kills the receiver while pods report to it, and starts it again a second
 // later: exporters try again, and what was acknowledged is still there.
 func (d *demo) crash(ctx context.Context, r *receiver) error {
-	wait(ctx, 1500*time.Millisecond)
+	if !wait(ctx, 1500*time.Millisecond) {
+		return nil
+	}
 	d.say("receiver", "SIGKILL. Whoever is about to report tries again from now on")
 	r.kill()
 	wait(ctx, time.Second)
@@ -197,11 +200,13 @@ func freeAddress(ctx context.Context) (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// wait waits, unless the demo is told to end.
-func wait(ctx context.Context, d time.Duration) {
+// wait waits. It is false if the demo was told to end.
+func wait(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-time.After(d):
+		return true
 	case <-ctx.Done():
+		return false
 	}
 }
 

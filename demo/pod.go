@@ -56,25 +56,19 @@ func (d *demo) pod(ctx context.Context, i int, j *ciJob) error {
 	exporter := exec.Command(filepath.Join(d.bin, "exporter"), file, d.address)
 	exporter.Env = append(slices.Clone(env), "CI_JOB_STATUS=running") // frozen, in every container but the job's
 	exporter.Stderr = d.lines(who + " exporter")
+	exporter.SysProcAttr = apart()
 	if err := exporter.Start(); err != nil {
 		return err
 	}
 	d.say(who, "job %q of %s starts", j.name, j.project)
-	wait(ctx, j.delay)
-	if j.status == "" {
-		d.say(who, "job %q hangs until GitLab ends it: no after_script runs", j.name)
-	} else {
-		d.say(who, "job %q ends: %s; its after_script runs", j.name, j.status)
-		// #nosec G204: it is the README's script
-		shell := exec.CommandContext(ctx, "sh", "-c", d.script)
-		shell.Env = append(slices.Clone(env), "CI_JOB_STATUS="+j.status)
-		shell.Stderr = d.lines(who + " shell")
-		if err := shell.Run(); err != nil && ctx.Err() == nil {
-			return fmt.Errorf("after_script: %w", err)
+	if wait(ctx, j.delay) {
+		if err := d.end(ctx, who, j, env); err != nil {
+			return errors.Join(err, exporter.Process.Kill(), exporter.Wait())
 		}
 	}
-	wait(ctx, podEnd)
-	d.say(who, "the pod is deleted: SIGTERM")
+	if wait(ctx, podEnd) {
+		d.say(who, "the pod is deleted: SIGTERM")
+	}
 	if err := exporter.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
@@ -82,6 +76,28 @@ func (d *demo) pod(ctx context.Context, i int, j *ciJob) error {
 		return fmt.Errorf("exporter: %w", err)
 	}
 	return nil
+}
+
+// end plays the end of a job: its after_script, unless GitLab ended it by force.
+func (d *demo) end(ctx context.Context, who string, j *ciJob, env []string) error {
+	if j.status == "" {
+		d.say(who, "job %q hangs until GitLab ends it: no after_script runs", j.name)
+		return nil
+	}
+	d.say(who, "job %q ends: %s; its after_script runs", j.name, j.status)
+	shell := exec.CommandContext(ctx, "sh", "-c", d.script)
+	shell.Env = append(slices.Clone(env), "CI_JOB_STATUS="+j.status)
+	shell.Stderr = d.lines(who + " shell")
+	if err := shell.Run(); err != nil {
+		return fmt.Errorf("after_script: %w", err)
+	}
+	return nil
+}
+
+// apart keeps the terminal's Ctrl-C from a program: it is for the demo, which then
+// stops the programs in order. Should the demo be killed, they go with it.
+func apart() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
 // environment is what GitLab gives the containers of a job, of which the programs
@@ -123,8 +139,8 @@ func (r *receiver) start(ctx context.Context) error {
 	r.cmd = exec.Command(filepath.Join(d.bin, "receiver"), "--web.listen-address="+d.address,
 		"--ledger=sqlite:"+filepath.Join(d.dir, "ledger.db"))
 	r.cmd.Stderr = d.lines("receiver")
-	// Ctrl-C is for the demo, which then stops it in order.
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	r.cmd.SysProcAttr = apart()
+	r.cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // flags of your own receiver are not meant
 	if err := r.cmd.Start(); err != nil {
 		return err
 	}

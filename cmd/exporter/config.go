@@ -49,7 +49,7 @@ func parse(args []string) (*config, error) {
 	c.flags.BoolVar(&c.reportMissing, "report-missing", false,
 		"report a job of which no file was seen as unknown, also without CI_METRICS_NAME")
 	c.flags.BoolVar(&c.once, "once", false,
-		"deliver the file as it is now and exit: 0 if all of it is recorded, 1 if not")
+		"deliver the file as it is now, trying for --shutdown-timeout, and exit:\n      0 if all of it is recorded, 1 if not")
 	c.flags.StringVar(&c.proxy, "proxy", "",
 		"`URL` of an HTTP or SOCKS5 proxy; HTTP_PROXY of the environment is not used")
 	c.flags.BoolVar(&c.version, "version", false, "print the version and exit")
@@ -115,7 +115,7 @@ func (c *config) fromEnvironment(env exporter.Environ, log *slog.Logger) {
 		}
 		if err != nil {
 			fallback := c.flags.Lookup(name).DefValue
-			log.Error("a variable can't be used; the default is", "variable", twin(name), "value", value,
+			log.Error("the variable's value can't be used; the default is taken", "variable", twin(name), "value", value,
 				"error", err, "default", fallback)
 			_ = c.flags.Set(name, fallback) // it was good before
 		}

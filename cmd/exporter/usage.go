@@ -1,16 +1,17 @@
 package main
 
 import (
-	"cmp"
 	"flag"
 	"fmt"
 	"runtime"
-	"runtime/debug"
 	"strings"
 )
 
-// version is set when a release is built: -ldflags "-X main.version=1.2.3".
-var version = "dev"
+// Set when the program is built: -ldflags "-X main.version=1.2.3 -X main.revision=abc".
+var (
+	version  = "dev"
+	revision = "unknown"
+)
 
 const usage = `Usage: exporter [flags] <file-path> <receiver-hostname>
        exporter --help
@@ -33,7 +34,10 @@ In .gitlab-ci.yml, in the template whose use is to be counted:
     CI_METRICS_NAME: dotnet_build
     CI_METRICS_VERSION: 1.4.0
   after_script:
-    - echo "{\"status\":\"$CI_JOB_STATUS\"}" > /builds/metrics.json
+    - mkdir -p /builds/.metrics
+    - echo "{\"status\":\"$CI_JOB_STATUS\"}" > /builds/.metrics/metrics.json
+
+beside: exporter /builds/.metrics/metrics.json RECEIVER
 
 The file holds one JSON object, an array of them, or one per line. More may be
 appended or the file written anew at any time; each item is sent once. Fields:
@@ -51,8 +55,8 @@ appended or the file written anew at any time; each item is sent once. Fields:
   version, job, url, stage, ref, sha, pipeline, runner, source
             default CI_METRICS_VERSION, CI_JOB_NAME, CI_JOB_URL, CI_JOB_STAGE, ...
 
-A job with CI_METRICS_NAME that ends without writing the file (timeout, eviction) is
-reported as unknown.
+A job with CI_METRICS_NAME that ends without a file that can be read (timeout,
+eviction) is reported as unknown.
 
 Flags, before or after the arguments:
 
@@ -76,23 +80,17 @@ func help() string {
 		fmt.Fprintf(&b, "  %-38s --%s\n", twin(name), name)
 	}
 	b.WriteString(`
-Exit codes: 0 everything was delivered; 1 something was lost, the log says what;
-2 wrong arguments, on a terminal only: elsewhere it says so and waits for SIGTERM,
-because a container that exits can fail the job.
+Exit codes: 0 all was delivered, or refused by the receiver for good; 1 something was
+not delivered, or the file could not be read to its end (with --once: also if
+something was refused, or is not JSON); the log says what; 2 wrong arguments, on a
+terminal only: elsewhere it says so and waits for SIGTERM, because a container that
+exits can fail the job.
 `)
 	return b.String()
 }
 
 // versionLine names the version, the commit it was built from, and Go's.
 func versionLine() string {
-	revision := ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				revision = s.Value
-			}
-		}
-	}
 	return fmt.Sprintf("exporter, version %s (revision %s, %s, %s/%s)",
-		version, cmp.Or(revision, "unknown"), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

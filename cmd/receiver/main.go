@@ -34,18 +34,19 @@ const stopTimeout = 25 * time.Second
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	if err := run(ctx, os.Args[1:], os.Stderr); err != nil {
+	options, err := parse(os.Args[1:], os.Stderr)
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "receiver: error:", err)
+		os.Exit(1)
+	}
+	if err := run(ctx, options); err != nil {
+		options.Logger.Error("The receiver ends with an error", "err", err)
 		os.Exit(1)
 	}
 }
 
-// run is the program: flags to options, service up, and down again when ctx ends.
-func run(ctx context.Context, args []string, stderr io.Writer) error {
-	options, err := parse(args, stderr)
-	if err != nil {
-		return err
-	}
+// run is the program: service up, and down again when ctx ends.
+func run(ctx context.Context, options receiver.Options) error {
 	logger := options.Logger
 	logger.Info("Starting receiver", "version", version.Info(), "build", version.BuildContext())
 	r, err := receiver.New(ctx, options)
@@ -98,7 +99,7 @@ func parse(args []string, stderr io.Writer) (receiver.Options, error) {
 	addEnvironment(app)
 
 	if _, err := app.Parse(args); err != nil {
-		return o, fmt.Errorf("%w, try --help", err)
+		return o, fmt.Errorf("%w%s, try --help", err, fromEnvironment(app))
 	}
 	var err error
 	if o.Buckets, err = parseBuckets(*buckets); err != nil {
@@ -123,6 +124,21 @@ func addEnvironment(app *kingpin.Application) {
 		name := strings.NewReplacer(".", "_", "-", "_").Replace(strings.ToUpper(flag.Name))
 		app.GetFlag(flag.Name).Envar("CI_METRICS_RECEIVER_" + name)
 	}
+}
+
+// fromEnvironment names the variables that were taken as flags, for errors that
+// don't say which flag they are about.
+func fromEnvironment(app *kingpin.Application) string {
+	var names []string
+	for _, flag := range app.Model().Flags {
+		if flag.Envar != "" && os.Getenv(flag.Envar) != "" {
+			names = append(names, flag.Envar)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return " (from the environment: " + strings.Join(names, ", ") + ")"
 }
 
 // parseBuckets reads ascending positive numbers of seconds, divided by commas or

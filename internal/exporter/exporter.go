@@ -85,6 +85,9 @@ func Once(ctx context.Context, o Options) error {
 	switch {
 	case e.absent:
 		return fmt.Errorf("%w: %s does not exist", ErrNothing, e.Path)
+	case e.half && !e.seen:
+		e.sayHalf()
+		return fmt.Errorf("%w: the JSON in %s is not complete", ErrNothing, e.Path)
 	case e.trouble == "" && !e.seen:
 		return fmt.Errorf("%w: no job in %s", ErrNothing, e.Path)
 	}
@@ -165,7 +168,7 @@ func (e *exporter) look() {
 	case err != nil:
 		if e.trouble != err.Error() {
 			e.trouble = err.Error()
-			e.Log.Error("the file can't be read; it is waited for", "file", e.Path, "reason", err)
+			e.Log.Error("the file can't be read", "file", e.Path, "reason", err)
 		}
 		return
 	}
@@ -238,9 +241,9 @@ func (e *exporter) watchOn(changed <-chan struct{}, deadline time.Time) {
 func (e *exporter) sayHalf() {
 	switch {
 	case e.empty:
-		e.Log.Error("lost: the file is empty", "file", e.Path)
+		e.Log.Error("not sent: the file is empty", "file", e.Path)
 	case e.half:
-		e.Log.Error("lost: the file ends in the middle of a JSON value", "file", e.Path)
+		e.Log.Error("not sent: the file ends in the middle of a JSON value", "file", e.Path)
 	}
 }
 
@@ -252,11 +255,11 @@ func (e *exporter) reportMissing() {
 	}
 	item, ok := e.intake.Missing(time.Now())
 	if !ok {
-		e.Log.Warn("nothing was written about the job, and it can't be reported as unknown: " +
+		e.Log.Warn("no report about the job could be read, and it can't be reported as unknown: " +
 			"CI_PROJECT_PATH and CI_METRICS_NAME or CI_JOB_NAME are not in the environment")
 		return
 	}
-	e.Log.Warn("nothing was written about the job; it is reported as unknown", "name", item.Name, "id", item.ID)
+	e.Log.Warn("no report about the job could be read; it is reported as unknown", "name", item.Name, "id", item.ID)
 	e.delivery.Add(item)
 }
 

@@ -29,8 +29,8 @@ func (c *counter) before(key string) int {
 //   - the item's own id, if it has one;
 //   - <server host>/<job id>/<name>, with ~1 behind the first repeat of the name in
 //     the file, ~2 behind the second, where the job is known;
-//   - otherwise a hash of the pod's name, the file's identity, the item's content
-//     and how often the same came before.
+//   - otherwise a hash of what is known of the job, the pod's name, the file's
+//     identity, the item's content and how often the same came before.
 func (in *Intake) id(f fields, content []byte, count *counter) string {
 	if f.says("id") {
 		if own := f.text("id"); own != "" {
@@ -43,7 +43,8 @@ func (in *Intake) id(f fields, content []byte, count *counter) string {
 	if host == "" || number == "" {
 		n := count.before(string(content))
 		pod := in.env.value("HOSTNAME")
-		return "sha256:" + hash(pod, in.identity, string(content), fmt.Sprint(n))
+		return "sha256:" + hash(pod, in.identity, string(content), fmt.Sprint(n),
+			number, name, f.known("project"), f.known("started"))
 	}
 	id := host + "/" + number + "/" + name
 	if n := count.before(id); n > 0 {

@@ -34,12 +34,13 @@ func (p Problem) String() string {
 type Reason string
 
 // Reasons for which an item is rejected. The last three are found while an item
-// is read, before Check sees it.
+// is read, before Check sees it. UnexpandedVariable and WrongType are warnings for
+// fields that may be left out.
 const (
 	Missing            Reason = "missing"
 	TooLong            Reason = "too_long"
 	InvalidUTF8        Reason = "invalid_utf8"
-	UnexpandedVariable Reason = "unexpanded_variable" // a warning but for name and project
+	UnexpandedVariable Reason = "unexpanded_variable"
 	NotJSON            Reason = "not_json"
 	NotAnObject        Reason = "not_an_object"
 	WrongType          Reason = "wrong_type"
@@ -66,7 +67,7 @@ var (
 		NotJSON, NotAnObject, WrongType,
 	}
 	Warnings = []Reason{
-		UnknownStatus, UnexpandedVariable, ControlCharacters, UnreadableTime, FinishedAhead,
+		UnknownStatus, UnexpandedVariable, WrongType, ControlCharacters, UnreadableTime, FinishedAhead,
 		FinishedTooOld, UnreadableDuration, NegativeDuration, DurationTooLong, NotALink,
 	}
 )

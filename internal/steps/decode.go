@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 	"unicode/utf8"
 
 	"ci-jobs-metrics/internal/job"
@@ -17,7 +18,8 @@ import (
 // An item is one job of a request as it was read: a report, or why there is none.
 type item struct {
 	report   job.Report
-	problems []job.Problem
+	warnings []job.Problem // what was left out of the report
+	problems []job.Problem // why there is none
 }
 
 func badItem(reason job.Reason, value []byte, remedy string) item {
@@ -102,7 +104,13 @@ func decodeForm(body []byte, query url.Values) ([]item, error) {
 	return []item{{report: fromValues(values)}}, nil
 }
 
+// fromValues takes the first value of each field; names in any case, as JSON has it.
 func fromValues(v url.Values) job.Report {
+	for name, values := range v {
+		if lower := strings.ToLower(name); lower != name && !v.Has(lower) {
+			v[lower] = values
+		}
+	}
 	return job.Report{
 		Name: v.Get("name"), Project: v.Get("project"), Status: v.Get("status"),
 		Started: v.Get("started"), Finished: v.Get("finished"), Duration: v.Get("duration"),

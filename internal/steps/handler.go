@@ -83,13 +83,9 @@ func (o *Options) serve(w http.ResponseWriter, r *http.Request) (Answer, error) 
 }
 
 // refuse turns requests away that must not count: methods that aren't meant to,
-// and GETs that a browser sends without a person wanting it.
+// and what a browser sends without a person wanting it.
 func refuse(w http.ResponseWriter, r *http.Request) error {
-	switch r.Method {
-	case http.MethodGet:
-	case http.MethodPost:
-		return nil
-	default:
+	if r.Method != http.MethodGet && r.Method != http.MethodPost {
 		w.Header().Set("Allow", "GET, POST")
 		return &requestError{http.StatusMethodNotAllowed, "send jobs with GET or POST"}
 	}
@@ -119,6 +115,7 @@ func (o *Options) check(items []item, received time.Time) (Answer, []job.Job) {
 			answer.Rejected = appendAt(answer.Rejected, verdict.Rejections, i)
 			continue
 		}
+		answer.Warnings = appendAt(answer.Warnings, items[i].warnings, i)
 		answer.Warnings = appendAt(answer.Warnings, verdict.Warnings, i)
 		jobs = append(jobs, verdict.Job)
 	}

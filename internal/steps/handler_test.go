@@ -110,6 +110,8 @@ func TestEveryForm(t *testing.T) {
 	for name, r := range map[string]*http.Request{
 		"GET":                 get(query),
 		"form":                post(formType, query),
+		"form, odd case":      post(formType, strings.NewReplacer("name=", "Name=", "&id=", "&ID=").Replace(query)),
+		"JSON, odd case":      post(jsonType, strings.NewReplacer(`"name"`, `"Name"`, `"id"`, `"ID"`).Replace(object)),
 		"form with charset":   post(formType+"; charset=utf-8", query),
 		"POST with query":     postQuery,
 		"form and query":      mixed,
@@ -171,6 +173,7 @@ func TestRefusedRequests(t *testing.T) {
 		"PUT":              {method(http.MethodPut), 405, "GET or POST"},
 		"OPTIONS":          {method(http.MethodOptions), 405, "GET or POST"},
 		"cross-site":       {with(get("name=n&project=p&status=success"), "Sec-Fetch-Site", "cross-site"), 403, "another site"},
+		"cross-site form":  {with(post(formType, "name=n&project=p&status=success"), "Sec-Fetch-Site", "cross-site"), 403, "another site"},
 		"prefetch":         {with(get("name=n&project=p&status=success"), "Purpose", "prefetch"), 403, "prefetch"},
 		"sec-prefetch":     {with(get("name=n&project=p&status=success"), "Sec-Purpose", "prefetch;prerender"), 403, "prefetch"},
 		"bad escape":       {get("name=%zz&project=p"), 400, "escape"},
@@ -229,6 +232,7 @@ func TestBadItems(t *testing.T) {
 		{`{"name":["n"],"project":"p","status":"success"}`, "name", job.WrongType},
 		{`{"name":"n","project":true,"status":"success"}`, "project", job.WrongType},
 		{`{"name":"n","project":{},"status":"success"}`, "project", job.WrongType},
+		{`{"name":"n","project":"p","status":"success","id":{}}`, "id", job.WrongType},
 		{`{"name":"\ud800","project":"p","status":"success"}`, "name", job.InvalidUTF8},
 		{"{\"name\":\"\xff\",\"project\":\"p\",\"status\":\"success\"}", "", job.InvalidUTF8},
 		{`{"name":null,"project":"p","status":"success"}`, "name", job.Missing},
@@ -270,6 +274,22 @@ func TestBadItems(t *testing.T) {
 	t.Run("NDJSON with a broken line", func(t *testing.T) {
 		check(t, post(ndjson, strings.Join(items, "\n")+"\n{\"name\":\n"), 1)
 	})
+}
+
+// A field that may be left out costs itself only.
+func TestOptionalOfWrongType(t *testing.T) {
+	d := newDoor()
+	_, body := d.ask(t, post(jsonType, `{"name":"n","project":"p","status":"success","version":{"a":1},"url":true,"duration":[1]}`))
+	var a steps.Answer
+	if err := json.Unmarshal([]byte(body), &a); err != nil {
+		t.Fatal(err)
+	}
+	if a.Recorded != 1 || len(a.Warnings) != 3 || a.Warnings[0].Reason != job.WrongType || len(a.Rejected) != 0 {
+		t.Errorf("answer: %s", body)
+	}
+	if diff := cmp.Diff([]job.Job{{Name: "n", Project: "p", Status: job.Success, Finished: now}}, d.recorded); diff != "" {
+		t.Errorf("recorded (-want +got):\n%s", diff)
+	}
 }
 
 // Nothing good: an error that lists what to mend.

@@ -28,7 +28,10 @@ type object struct {
 	Source   text `json:"source"`
 }
 
-// item is the object's report, or the problems of those fields that hold no text.
+// needed are the fields without which a job means nothing, or would count twice.
+var needed = map[string]bool{"name": true, "project": true, "status": true, "id": true}
+
+// item is the object's report, with the problems of those fields that hold no text.
 func (o *object) item() item {
 	var i item
 	r := &i.report
@@ -54,10 +57,18 @@ func (o *object) item() item {
 		{"runner", &o.Runner, &r.Runner},
 		{"source", &o.Source, &r.Source},
 	} {
-		if *f.to = f.from.value; f.from.fault != "" {
-			i.problems = append(i.problems, job.Problem{Field: f.field, Reason: f.from.fault,
-				Value: job.Quote(f.from.value), Remedy: "send " + f.field + " as text or a number"})
+		if f.from.fault == "" {
+			*f.to = f.from.value
+			continue
 		}
+		p := job.Problem{Field: f.field, Reason: f.from.fault, Value: job.Quote(f.from.value),
+			Remedy: "send " + f.field + " as text or a number"}
+		if f.from.fault == job.WrongType && !needed[f.field] {
+			p.Remedy += "; the field was left out"
+			i.warnings = append(i.warnings, p)
+			continue
+		}
+		i.problems = append(i.problems, p)
 	}
 	return i
 }

@@ -57,11 +57,8 @@ func migrate(ctx context.Context, db *sql.DB, now time.Time) error {
 // refuses a database that is not a ledger.
 func schemaVersion(ctx context.Context, db *sql.DB) (int, error) {
 	var version, id, tables int
-	err := errors.Join(
-		db.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&version),
-		db.QueryRowContext(ctx, `PRAGMA application_id`).Scan(&id),
-		db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_schema`).Scan(&tables),
-	)
+	err := db.QueryRowContext(ctx, `SELECT user_version, application_id, (SELECT count(*) FROM sqlite_schema)
+		FROM pragma_user_version, pragma_application_id`).Scan(&version, &id, &tables)
 	switch {
 	case err != nil:
 		return 0, err

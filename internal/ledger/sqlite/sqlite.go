@@ -14,10 +14,12 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -43,12 +45,9 @@ var _ ledger.Store = (*Store)(nil)
 // Open opens the ledger at path, or makes one if there is no file. Its directory
 // must exist. now is when a new ledger is made.
 func Open(ctx context.Context, path string, now time.Time) (_ *Store, err error) {
-	abs, err := filepath.Abs(path)
+	file, err := place(path)
 	if err != nil {
 		return nil, fmt.Errorf("ledger %s: %w", path, err)
-	}
-	if err := checkPlace(abs); err != nil {
-		return nil, err
 	}
 	s := &Store{}
 	defer func() {
@@ -56,10 +55,10 @@ func Open(ctx context.Context, path string, now time.Time) (_ *Store, err error)
 			err = errors.Join(fmt.Errorf("ledger %s: %w", path, err), s.Close())
 		}
 	}()
-	if s.lock, err = lockFile(abs + ".lock"); err != nil {
+	if s.lock, err = lockFile(file + ".lock"); err != nil {
 		return nil, err
 	}
-	if s.writer, err = open(abs, "_txlock=immediate", "_pragma=synchronous(FULL)"); err != nil {
+	if s.writer, err = open(file, "_txlock=immediate", "_pragma=synchronous(FULL)"); err != nil {
 		return nil, err
 	}
 	s.writer.SetMaxOpenConns(1)
@@ -67,10 +66,10 @@ func Open(ctx context.Context, path string, now time.Time) (_ *Store, err error)
 		return nil, explain(err)
 	}
 	// The file's name must survive a power cut as well as what is in it.
-	if err := syncDir(filepath.Dir(abs)); err != nil {
+	if err := syncDir(filepath.Dir(file)); err != nil {
 		return nil, err
 	}
-	if s.reader, err = open(abs, "_pragma=query_only(true)"); err != nil {
+	if s.reader, err = open(file, "_pragma=query_only(true)"); err != nil {
 		return nil, err
 	}
 	s.reader.SetMaxOpenConns(readers)
@@ -126,20 +125,53 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// checkPlace gives the commonest mistakes a clearer answer than SQLite does.
-func checkPlace(path string) error {
-	dir := filepath.Dir(path)
-	info, err := os.Stat(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("ledger %s: the directory %s does not exist: create it, or choose another place", path, dir)
-	case err != nil:
-		return fmt.Errorf("ledger %s: %w", path, err)
-	case !info.IsDir():
-		return fmt.Errorf("ledger %s: %s is not a directory", path, dir)
+// place is the one path of the ledger's file, however it was named: the lock has to
+// be the same for everybody who means this file. It gives the commonest mistakes a
+// clearer answer than SQLite does, before anything is written.
+func place(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
 	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("ledger %s is not a regular file", path)
+	dir, err := filepath.EvalSymlinks(filepath.Dir(abs))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("the directory %s does not exist: create it, or choose another place", filepath.Dir(abs))
+	}
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, filepath.Base(abs))
+	resolved, err := filepath.EvalSymlinks(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return file, nil // to be made
+	}
+	if err != nil {
+		return "", err
+	}
+	return resolved, checkFile(resolved)
+}
+
+// checkFile refuses what can't be a ledger.
+func checkFile(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return errors.New("it is not a regular file")
+	}
+	if links := info.Sys().(*syscall.Stat_t).Nlink; links > 1 {
+		return fmt.Errorf("the file has %d names (hard links), and under each SQLite would keep another log: remove all but one", links)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	const magic = "SQLite format 3\x00"
+	start := make([]byte, len(magic))
+	if n, err := io.ReadFull(f, start); n > 0 && (err != nil || string(start) != magic) {
+		return errors.New("the file is not a SQLite database: choose another file, or restore a backup")
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -65,6 +66,14 @@ func TestRefused(t *testing.T) {
 	open(t, in("damaged.db")).Close()
 	damage(t, in("damaged.db"))
 	open(t, in("used.db"))
+	if err := errors.Join(os.Symlink(in("used.db"), in("used-link.db")), os.Symlink(dir, in("self")),
+		os.Link(in("used.db"), in("used-hard.db"))); err != nil {
+		t.Fatal(err)
+	}
+	open(t, in("linked.db")).Close()
+	if err := os.Link(in("linked.db"), in("hard.db")); err != nil {
+		t.Fatal(err)
+	}
 
 	for _, test := range []struct{ name, want string }{
 		{"missing/ledger.db", "does not exist: create it"},
@@ -72,7 +81,8 @@ func TestRefused(t *testing.T) {
 		{"other.db", "not a ledger: choose another file"},
 		{"newer.db", "schema 999 is newer than this program"},
 		{"damaged.db", "damaged: restore a backup"},
-		{"used.db", "another receiver (pid"},
+		{"used-hard.db", "hard links"},
+		{"hard.db", "hard links"},
 		{".", "not a regular file"},
 	} {
 		s, err := sqlite.Open(t.Context(), in(test.name), time.Now())
@@ -82,6 +92,17 @@ func TestRefused(t *testing.T) {
 		} else if !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v\nwant something with: %s", test.name, err, test.want)
 		}
+	}
+	if err := os.Remove(in("used-hard.db")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"used.db", "used-link.db", "self/used.db"} { // one lock, whatever the name
+		if _, err := sqlite.Open(t.Context(), in(name), time.Now()); err == nil || !strings.Contains(err.Error(), "another receiver (pid") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := os.Stat(in("text.db.lock")); err == nil {
+		t.Error("a file that is no ledger got a lock beside it")
 	}
 	if mode := query(t, in("other.db"), `PRAGMA journal_mode`); mode == "wal" {
 		t.Error("a database that is not ours was changed")
