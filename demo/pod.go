@@ -158,7 +158,11 @@ func (r *receiver) kill() {
 	_ = r.cmd.Wait() // the error is that it was killed
 }
 
+// stop stops it in order, if it runs.
 func (r *receiver) stop() error {
+	if r.cmd.Process == nil || r.cmd.ProcessState != nil {
+		return nil
+	}
 	if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}

@@ -46,10 +46,10 @@ func main() {
 }
 
 // run is the program: service up, and down again when ctx ends.
-func run(ctx context.Context, options receiver.Options) error {
+func run(ctx context.Context, options *receiver.Options) error {
 	logger := options.Logger
 	logger.Info("Starting receiver", "version", version.Info(), "build", version.BuildContext())
-	r, err := receiver.New(ctx, options)
+	r, err := receiver.New(ctx, *options)
 	if err != nil {
 		return err
 	}
@@ -70,14 +70,14 @@ func run(ctx context.Context, options receiver.Options) error {
 
 // parse turns arguments, and environment variables where there is no argument,
 // into options.
-func parse(args []string, stderr io.Writer) (receiver.Options, error) {
+func parse(args []string, stderr io.Writer) (*receiver.Options, error) {
 	app := kingpin.New("receiver", "Records finished CI jobs and shows them as Prometheus metrics. "+
 		"Every flag can also be given in the environment: --web.listen-address as CI_METRICS_RECEIVER_WEB_LISTEN_ADDRESS.")
 	app.HelpFlag.Short('h')
 	app.Version(version.Print("receiver"))
 	app.UsageWriter(os.Stdout)
 
-	var o receiver.Options
+	o := &receiver.Options{}
 	o.Web = &web.FlagConfig{
 		WebListenAddresses: app.Flag("web.listen-address", "Where to listen, such as :8080 or 127.0.0.1:8080. Repeatable.").
 			Default(":80").PlaceHolder(":80").Strings(),
@@ -92,23 +92,22 @@ func parse(args []string, stderr io.Writer) (receiver.Options, error) {
 		Default("90d").SetValue(&retention)
 	buckets := app.Flag("metrics.buckets", "Upper bounds of the duration histograms in seconds. Changing them starts the histograms anew.").
 		Default("60,120,300,600,900,1200").PlaceHolder("60,120,...").String()
-	families := app.Flag("metrics.families", "Which views of the jobs /metrics shows: named (ci_<name>_total), labelled (cijob_runs_total), or both.").
-		Default(string(exposition.Both)).Enum(string(exposition.Both), string(exposition.Named), string(exposition.Labelled))
+	app.Flag("metrics.families", "Which views of the jobs /metrics shows: named (ci_<name>_total), labelled (cijob_runs_total), or both.").
+		Default(string(exposition.Both)).SetValue(&o.Families)
 	logConfig := promslog.Config{Writer: stderr}
 	promslogflag.AddFlags(app, &logConfig)
 	addEnvironment(app)
 
 	if _, err := app.Parse(args); err != nil {
-		return o, fmt.Errorf("%w%s, try --help", err, fromEnvironment(app))
+		return nil, fmt.Errorf("%w%s, try --help", err, fromEnvironment(app))
 	}
 	var err error
 	if o.Buckets, err = parseBuckets(*buckets); err != nil {
-		return o, fmt.Errorf("--metrics.buckets=%s: %w", *buckets, err)
+		return nil, fmt.Errorf("--metrics.buckets=%s: %w", *buckets, err)
 	}
 	if o.Retention = time.Duration(retention); o.Retention < time.Hour {
-		return o, fmt.Errorf("--ledger.retention=%s: keep jobs for an hour at least: a report that is sent again within it counts once", retention)
+		return nil, fmt.Errorf("--ledger.retention=%s: keep jobs for an hour at least: a report that is sent again within it counts once", retention)
 	}
-	o.Families = exposition.Families(*families)
 	o.Logger = promslog.New(&logConfig)
 	return o, nil
 }

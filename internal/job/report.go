@@ -224,7 +224,7 @@ func withoutControls(s string) (clean string, changed bool) {
 }
 
 func days(d time.Duration) string {
-	if day := 24 * time.Hour; d%day == 0 {
+	if day := 24 * time.Hour; d%day == 0 && d > day {
 		return fmt.Sprintf("%d days", d/day)
 	}
 	return d.String()

@@ -47,9 +47,9 @@ type Options struct {
 	Now             func() time.Time
 	Logger          *slog.Logger
 
-	// OnCommit, if set, is told of every commit from the writer's goroutine: how
-	// many entries, how long it took, and its error.
-	OnCommit func(entries int, took time.Duration, err error)
+	// OnCommit, if set, is told of every commit from the writer's goroutine: what
+	// became of each entry, how long it took, and its error.
+	OnCommit func(outcomes []Outcome, took time.Duration, err error)
 }
 
 // DefaultRetention is how long jobs, and with them their ids, are kept.
@@ -72,7 +72,7 @@ func (o *Options) setDefaults() {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.OnCommit == nil {
-		o.OnCommit = func(int, time.Duration, error) {}
+		o.OnCommit = func([]Outcome, time.Duration, error) {}
 	}
 }
 

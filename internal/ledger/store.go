@@ -58,12 +58,14 @@ type Store interface {
 
 	// SaveTotals brings the checkpoint of the totals to row upTo, in one
 	// transaction: every entry of c replaces the one with its key; if
-	// c.DropDurations, all histograms stored before go first.
+	// c.DropDurations, all histograms stored before go first. It is an error, and
+	// nothing is stored, if a checkpoint of a later row is there: somebody else's.
 	SaveTotals(ctx context.Context, c *totals.Checkpoint, upTo int64) error
 
 	// Prune deletes at most limit of the oldest rows, of those numbered up to
-	// upTo that were received before the given time, and returns how many. Ids
-	// of deleted rows are forgotten.
+	// upTo that were received before the given time, and returns how many. Rows
+	// that came while the clock was ahead don't keep those behind them for long.
+	// Ids of deleted rows are forgotten.
 	Prune(ctx context.Context, before time.Time, upTo int64, limit int) (int, error)
 
 	// Created is when this ledger was made; it survives restarts, copies and

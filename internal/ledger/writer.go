@@ -88,7 +88,7 @@ func (l *Ledger) commit(ctx context.Context, batch []*submission) {
 	}
 	start := time.Now()
 	outcomes, err := l.store.Append(ctx, entries)
-	l.opts.OnCommit(len(entries), time.Since(start), err)
+	l.opts.OnCommit(outcomes, time.Since(start), err)
 	if err != nil {
 		l.opts.Logger.Error("Recording jobs failed; their senders were told to try again", "jobs", len(entries), "err", err)
 	} else {
@@ -157,7 +157,7 @@ func (l *Ledger) prune(ctx context.Context) time.Duration {
 	if err != nil {
 		l.opts.Logger.Error("Deleting jobs past their retention failed; it will be tried again", "err", err)
 	}
-	if n == pruneStep {
+	if n > 0 {
 		return prunePause
 	}
 	return l.opts.PruneEvery

@@ -3,6 +3,7 @@ package receiver
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,7 +26,7 @@ type health struct {
 	late       prometheus.Counter
 	rejected   *prometheus.CounterVec // by reason
 	warned     *prometheus.CounterVec // by reason
-	refusals   *prometheus.CounterVec // by reason
+	refused    *prometheus.CounterVec // by reason
 	commits    prometheus.Histogram
 	failures   prometheus.Counter
 }
@@ -40,8 +41,8 @@ func newHealth() *health {
 			"Duplicates that knew how the job ended after it had been recorded as unknown."),
 		rejected: counterVec("problems_rejected_total", "What finished jobs were rejected for, by reason."),
 		warned:   counterVec("problems_warned_total", "What finished jobs were recorded in spite of, by reason."),
-		refusals: counterVec("requests_refused_total",
-			"Requests with finished jobs that were answered 503, by reason; their senders try again."),
+		refused: counterVec("requests_refused_total",
+			"Requests to /steps of which nothing was recorded, by reason: queue_full and ledger are to be sent again."),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace,
 			Name:      "commit_duration_seconds",
@@ -56,10 +57,12 @@ func newHealth() *health {
 	for _, reason := range job.Warnings {
 		h.warned.WithLabelValues(string(reason))
 	}
-	for _, reason := range []string{queueFull, ledgerFailed} {
-		h.refusals.WithLabelValues(reason)
+	for _, reason := range refusals {
+		h.refused.WithLabelValues(reason)
 	}
-	h.registry.MustRegister(h.recorded, h.duplicates, h.late, h.rejected, h.warned, h.refusals, h.commits, h.failures)
+	h.refused.WithLabelValues(queueFull)
+	h.refused.WithLabelValues(ledgerFailed)
+	h.registry.MustRegister(h.recorded, h.duplicates, h.late, h.rejected, h.warned, h.refused, h.commits, h.failures)
 	return h
 }
 
@@ -79,39 +82,69 @@ func (h *health) watch(l *ledger.Ledger) {
 	)
 }
 
-// answered counts what became of a request's jobs.
-func (h *health) answered(a steps.Answer) {
-	h.recorded.Add(float64(a.Recorded))
-	h.duplicates.Add(float64(a.Duplicates))
-	for i := range a.Rejected {
-		h.rejected.WithLabelValues(string(a.Rejected[i].Reason)).Inc()
+// checked counts what was wrong with the jobs of a request.
+func (h *health) checked(t steps.Tally) {
+	for reason, n := range t.Rejected {
+		h.rejected.WithLabelValues(string(reason)).Add(float64(n))
 	}
-	for i := range a.Warnings {
-		h.warned.WithLabelValues(string(a.Warnings[i].Reason)).Inc()
+	for reason, n := range t.Warned {
+		h.warned.WithLabelValues(string(reason)).Add(float64(n))
 	}
 }
 
-// committed counts a commit to the ledger.
-func (h *health) committed(_ int, took time.Duration, err error) {
+// committed counts a commit to the ledger, and its jobs: here and not when they are
+// answered, for a sender may hang up before.
+func (h *health) committed(outcomes []ledger.Outcome, took time.Duration, err error) {
 	h.commits.Observe(took.Seconds())
 	if err != nil {
 		h.failures.Inc()
 	}
+	for _, o := range outcomes {
+		switch {
+		case o.Seq > 0:
+			h.recorded.Inc()
+		case o.Late:
+			h.late.Inc()
+			fallthrough
+		default:
+			h.duplicates.Inc()
+		}
+	}
 }
 
-// Why a request was answered 503.
+// Why nothing of a request was looked at or recorded.
 const (
 	queueFull    = "queue_full"
 	ledgerFailed = "ledger"
+	other        = "other"
 )
 
-func (h *health) refused(err error) {
+// refusals are the reasons for the statuses of steps.Handler.
+var refusals = map[int]string{
+	http.StatusBadRequest:            "malformed",
+	http.StatusForbidden:             "forbidden",
+	http.StatusMethodNotAllowed:      "method",
+	http.StatusRequestEntityTooLarge: "too_large",
+	http.StatusUnsupportedMediaType:  "unsupported_type",
+}
+
+// unread counts a request that steps.Handler refused as a whole.
+func (h *health) unread(status int) {
+	reason, ok := refusals[status]
+	if !ok {
+		reason = other
+	}
+	h.refused.WithLabelValues(reason).Inc()
+}
+
+// unrecorded counts a request that was answered 503.
+func (h *health) unrecorded(err error) {
 	switch {
 	case errors.Is(err, context.Canceled): // the sender hung up before it was answered
 	case errors.Is(err, ledger.ErrQueueFull):
-		h.refusals.WithLabelValues(queueFull).Inc()
+		h.refused.WithLabelValues(queueFull).Inc()
 	default:
-		h.refusals.WithLabelValues(ledgerFailed).Inc()
+		h.refused.WithLabelValues(ledgerFailed).Inc()
 	}
 }
 

@@ -108,6 +108,7 @@ func TestService(t *testing.T) {
 	r.want(t, job, 200, `"recorded":0,"duplicates":1`)
 	r.want(t, strings.Replace(job, "unknown", "failed", 1), 200, `"duplicates":1`)
 	r.want(t, "/steps?name=build", 400, "project")
+	r.want(t, "/steps?name=%zz", 400, "escape")
 	const counted, timed = `ci_build_total{project="p",status="unknown"} 1`, `ci_build_duration_bucket{status="unknown",le="120"} 1`
 	r.want(t, "/metrics", 200, counted, timed, `cijob_runs_total{template="build",project="p",status="unknown"} 1`,
 		"cijob_receiver_build_info", "go_goroutines", "process_")
@@ -119,6 +120,7 @@ func TestService(t *testing.T) {
 		`cijob_receiver_problems_rejected_total{reason="missing"} 2`+"\n",
 		`cijob_receiver_problems_warned_total{reason="unknown_status"} 0`+"\n",
 		`cijob_receiver_requests_refused_total{reason="queue_full"} 0`+"\n",
+		`cijob_receiver_requests_refused_total{reason="malformed"} 1`+"\n",
 		"cijob_receiver_commit_duration_seconds_count 3\n",
 		"cijob_receiver_commit_failures_total 0\n",
 		"cijob_receiver_queue_jobs 0\n",

@@ -21,7 +21,8 @@ func (r *Receiver) routes(h *health) http.Handler {
 		Record:    r.record(h),
 		Retention: r.opts.Retention,
 		Now:       r.opts.Now,
-		Observe:   h.answered,
+		Observe:   h.checked,
+		Refused:   h.unread,
 	}))
 	mux.Handle("GET /metrics", metrics.Handler(jobs, self))
 	mux.Handle("GET /metrics/jobs", metrics.Handler(jobs, nil))
@@ -41,15 +42,12 @@ func (r *Receiver) record(h *health) steps.Recorder {
 		}
 		outcomes, err := r.ledger.Record(ctx, entries)
 		if err != nil {
-			h.refused(err)
+			h.unrecorded(err)
 			return 0, err
 		}
 		for _, o := range outcomes {
 			if o.Seq > 0 {
 				recorded++
-			}
-			if o.Late {
-				h.late.Inc()
 			}
 		}
 		return recorded, nil
@@ -61,7 +59,7 @@ func healthy(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "The receiver is alive.")
 }
 
-// ready says whether jobs can be recorded and read.
+// ready says whether the ledger is open and can be read.
 func (r *Receiver) ready(w http.ResponseWriter, req *http.Request) {
 	if err := r.ledger.Check(req.Context()); err != nil {
 		http.Error(w, "The receiver is not ready: "+err.Error(), http.StatusServiceUnavailable)

@@ -133,16 +133,24 @@ func decodeJSON(body []byte) ([]item, error) {
 		}
 		return []item{decodeObject(body)}, nil
 	}
-	var raw []json.RawMessage
-	if err := json.Unmarshal(body, &raw); err != nil {
+	if !json.Valid(body) {
 		return nil, badRequest("the body is not a JSON array: %s", jsonFault(body))
 	}
-	if len(raw) > MaxItems {
-		return nil, tooMany(len(raw))
+	// One by one: a body can hold far more values than are accepted.
+	var items []item
+	array := json.NewDecoder(bytes.NewReader(body))
+	if _, err := array.Token(); err != nil {
+		return nil, badRequest("the body is not a JSON array: %v", err)
 	}
-	items := make([]item, len(raw))
-	for i := range raw {
-		items[i] = decodeObject(raw[i])
+	for array.More() {
+		if len(items) == MaxItems {
+			return nil, tooMany()
+		}
+		var raw json.RawMessage
+		if err := array.Decode(&raw); err != nil {
+			return nil, badRequest("the body is not a JSON array: %v", err)
+		}
+		items = append(items, decodeObject(raw))
 	}
 	return items, nil
 }
@@ -156,7 +164,7 @@ func decodeNDJSON(body []byte) ([]item, error) {
 			continue
 		}
 		if len(items) == MaxItems {
-			return nil, tooMany(bytes.Count(body, []byte("\n")) + 1)
+			return nil, tooMany()
 		}
 		if !json.Valid(line) {
 			items = append(items, badItem(job.NotJSON, line, "send one JSON object on each line: "+jsonFault(line)))
@@ -175,9 +183,9 @@ func trim(body []byte) []byte {
 	return bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\uFEFF")))
 }
 
-func tooMany(n int) error {
+func tooMany() error {
 	return &requestError{http.StatusRequestEntityTooLarge,
-		fmt.Sprintf("%d jobs in one request are too many: send at most %d at a time", n, MaxItems)}
+		fmt.Sprintf("too many jobs in one request: send at most %d at a time", MaxItems)}
 }
 
 // jsonFault says where text stops to be JSON.

@@ -30,15 +30,24 @@ type Options struct {
 	Record    Recorder
 	Retention time.Duration // how long jobs are kept; see job.Report.Check
 	Now       func() time.Time
-	// Observe, if set, is told what became of every request that could be read,
-	// after it was recorded. It must not keep what it is given.
-	Observe func(Answer)
+	// Observe, if set, is told what was wrong with the items of a request that could
+	// be read, after the others were recorded.
+	Observe func(Tally)
+	// Refused, if set, is told of every request of which nothing was looked at: it
+	// could not be read, or must not count. status is of HTTP.
+	Refused func(status int)
 }
+
+// A Tally is how often each reason was given.
+type Tally struct{ Warned, Rejected map[job.Reason]int }
 
 // Handler serves [Path].
 func Handler(o Options) http.Handler {
 	if o.Observe == nil {
-		o.Observe = func(Answer) {}
+		o.Observe = func(Tally) {}
+	}
+	if o.Refused == nil {
+		o.Refused = func(int) {}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -59,17 +68,17 @@ func (*errNothingGood) Error() string {
 }
 
 func (o *Options) serve(w http.ResponseWriter, r *http.Request) (Answer, error) {
-	if err := refuse(w, r); err != nil {
-		return Answer{}, err
+	items, err := read(w, r)
+	if refusal := (*requestError)(nil); errors.As(err, &refusal) {
+		o.Refused(refusal.status)
 	}
-	items, err := decode(w, r)
 	if err != nil {
 		return Answer{}, err
 	}
 	received := o.Now()
-	answer, jobs := o.check(items, received)
+	answer, tally, jobs := o.check(items, received)
 	if len(jobs) == 0 && len(items) > 0 {
-		o.Observe(answer)
+		o.Observe(tally)
 		return Answer{}, &errNothingGood{answer}
 	}
 	if len(jobs) > 0 {
@@ -78,8 +87,17 @@ func (o *Options) serve(w http.ResponseWriter, r *http.Request) (Answer, error) 
 		}
 		answer.Duplicates = len(jobs) - answer.Recorded
 	}
-	o.Observe(answer)
+	o.Observe(tally)
 	return answer, nil
+}
+
+// read returns the items of a request that is to count. Its error is a
+// *requestError.
+func read(w http.ResponseWriter, r *http.Request) ([]item, error) {
+	if err := refuse(w, r); err != nil {
+		return nil, err
+	}
+	return decode(w, r)
 }
 
 // refuse turns requests away that must not count: methods that aren't meant to,
@@ -102,33 +120,49 @@ func refuse(w http.ResponseWriter, r *http.Request) error {
 
 // check sorts items into jobs to record and an answer that says what is wrong with
 // the others.
-func (o *Options) check(items []item, received time.Time) (Answer, []job.Job) {
-	answer := Answer{Warnings: []job.Problem{}, Rejected: []job.Problem{}}
+func (o *Options) check(items []item, received time.Time) (Answer, Tally, []job.Job) {
+	warned, rejected := newFindings(), newFindings()
 	var jobs []job.Job
 	for i := range items {
 		if len(items[i].problems) > 0 {
-			answer.Rejected = appendAt(answer.Rejected, items[i].problems, i)
+			rejected.add(i, items[i].problems)
 			continue
 		}
 		verdict := items[i].report.Check(received, o.Retention)
 		if !verdict.Accepted() {
-			answer.Rejected = appendAt(answer.Rejected, verdict.Rejections, i)
+			rejected.add(i, verdict.Rejections)
 			continue
 		}
-		answer.Warnings = appendAt(answer.Warnings, items[i].warnings, i)
-		answer.Warnings = appendAt(answer.Warnings, verdict.Warnings, i)
+		warned.add(i, items[i].warnings)
+		warned.add(i, verdict.Warnings)
 		jobs = append(jobs, verdict.Job)
 	}
-	return answer, jobs
+	answer := Answer{Warnings: warned.listed, Rejected: rejected.listed, Unlisted: warned.unlisted + rejected.unlisted}
+	return answer, Tally{Warned: warned.counts, Rejected: rejected.counts}, jobs
 }
 
-// appendAt appends the problems of the item with the given index.
-func appendAt(to, problems []job.Problem, index int) []job.Problem {
+// findings are the problems of a request's items: all counted, the first listed.
+type findings struct {
+	listed   []job.Problem
+	unlisted int
+	counts   map[job.Reason]int
+}
+
+func newFindings() *findings {
+	return &findings{listed: []job.Problem{}, counts: map[job.Reason]int{}}
+}
+
+// add takes the problems of the item with the given index.
+func (f *findings) add(index int, problems []job.Problem) {
 	for _, p := range problems {
+		f.counts[p.Reason]++
+		if len(f.listed) == maxListed {
+			f.unlisted++
+			continue
+		}
 		p.Index = index
-		to = append(to, p)
+		f.listed = append(f.listed, p)
 	}
-	return to
 }
 
 // unavailable wraps the error of a Recorder.
@@ -155,7 +189,7 @@ func writeProblem(w http.ResponseWriter, err error) {
 		p.Status = request.status
 	case errors.As(err, &nothing):
 		p.Status = http.StatusBadRequest
-		p.Rejected = nothing.answer.Rejected
+		p.Rejected, p.Unlisted = nothing.answer.Rejected, nothing.answer.Unlisted
 	case errors.As(err, &busy):
 		p.Status = http.StatusServiceUnavailable
 		w.Header().Set("Retry-After", retryAfter)

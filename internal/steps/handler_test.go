@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,8 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 type door struct {
 	http.Handler
 	recorded []job.Job
-	observed []steps.Answer
+	observed []steps.Tally
+	refused  []int // statuses
 	err      error // what recording fails with
 	known    int   // how many jobs of each request counted before
 }
@@ -41,7 +43,8 @@ func newDoor() *door {
 		},
 		Retention: 90 * 24 * time.Hour,
 		Now:       func() time.Time { return now },
-		Observe:   func(a steps.Answer) { d.observed = append(d.observed, a) },
+		Observe:   func(a steps.Tally) { d.observed = append(d.observed, a) },
+		Refused:   func(status int) { d.refused = append(d.refused, status) },
 	})
 	return d
 }
@@ -191,7 +194,7 @@ func TestRefusedRequests(t *testing.T) {
 		"broken array":     {post(jsonType, "["+good+","), 400, "not a JSON array"},
 		"endless nesting":  {post(jsonType, strings.Repeat("[", 100_000)), 400, "depth"},
 		"too large":        {post(jsonType, strings.Repeat(" ", steps.MaxBody)+good), 413, "1048576 bytes"},
-		"too many":         {post(jsonType, "["+strings.Repeat("{},", steps.MaxItems)+"{}]"), 413, "10001 jobs"},
+		"too many":         {post(jsonType, "["+strings.Repeat("{},", steps.MaxItems)+"{}]"), 413, "too many jobs"},
 		"too many lines":   {post(ndjson, strings.Repeat("{}\n", steps.MaxItems+1)), 413, "at most 10000"},
 		"too many and bad": {post(jsonType, "["+strings.Repeat("1,", 2*steps.MaxItems)+"1]"), 413, "at most 10000"},
 	} {
@@ -210,6 +213,9 @@ func TestRefusedRequests(t *testing.T) {
 			}
 			if len(d.recorded) > 0 {
 				t.Errorf("recorded: %+v", d.recorded)
+			}
+			if !slices.Equal(d.refused, []int{test.status}) || len(d.observed) > 0 {
+				t.Errorf("counted: refused %v, observed %v", d.refused, d.observed)
 			}
 			if (response.StatusCode == 405) != (response.Header.Get("Allow") == "GET, POST") {
 				t.Errorf("Allow: %q", response.Header.Get("Allow"))
@@ -234,6 +240,8 @@ func TestBadItems(t *testing.T) {
 		{`{"name":"n","project":{},"status":"success"}`, "project", job.WrongType},
 		{`{"name":"n","project":"p","status":"success","id":{}}`, "id", job.WrongType},
 		{`{"name":"\ud800","project":"p","status":"success"}`, "name", job.InvalidUTF8},
+		{`{"name":"a\\ufffd\ud800","project":"p","status":"success"}`, "name", job.InvalidUTF8},
+		{`{"name":"\udc00\ud800","project":"p","status":"success"}`, "name", job.InvalidUTF8},
 		{"{\"name\":\"\xff\",\"project\":\"p\",\"status\":\"success\"}", "", job.InvalidUTF8},
 		{`{"name":null,"project":"p","status":"success"}`, "name", job.Missing},
 		{`{"name":"n","status":"success"}`, "project", job.Missing},
@@ -261,8 +269,8 @@ func TestBadItems(t *testing.T) {
 				t.Errorf("%s: %+v", b.item, p)
 			}
 		}
-		if len(d.observed) != 1 {
-			t.Errorf("observed %d answers", len(d.observed))
+		if len(d.observed) != 1 || d.observed[0].Rejected[job.NotAnObject] != 3 || len(d.refused) > 0 {
+			t.Errorf("counted: %v", d.observed)
 		}
 	}
 	t.Run("array", func(t *testing.T) {
@@ -292,6 +300,32 @@ func TestOptionalOfWrongType(t *testing.T) {
 	}
 }
 
+// A pair of surrogates is a character.
+func TestPairsOfSurrogates(t *testing.T) {
+	d := newDoor()
+	d.ask(t, post(jsonType, `{"name":"\ud83d\ude00 \\ud800 \u00e9\ufffd","project":"p","status":"success"}`))
+	if len(d.recorded) != 1 || d.recorded[0].Name != `😀 \ud800 é`+"\uFFFD" {
+		t.Errorf("recorded: %+v", d.recorded)
+	}
+}
+
+// A small request does not get a huge answer, but all of it is counted.
+func TestManyProblems(t *testing.T) {
+	d := newDoor()
+	line := `{"name":"n","project":"p","status":"?","duration":"?","url":"?"}` + "\n"
+	_, body := d.ask(t, post(ndjson, strings.Repeat(line, 1500)+strings.Repeat("?\n", 1500)))
+	var a steps.Answer
+	if err := json.Unmarshal([]byte(body), &a); err != nil {
+		t.Fatal(err)
+	}
+	if a.Recorded != 1500 || len(a.Warnings) != 1000 || len(a.Rejected) != 1000 || a.Unlisted != 4000 {
+		t.Errorf("%d recorded, %d warnings, %d rejected, %d unlisted", a.Recorded, len(a.Warnings), len(a.Rejected), a.Unlisted)
+	}
+	if n := d.observed[0]; n.Warned[job.UnknownStatus] != 1500 || n.Warned[job.NotALink] != 1500 || n.Rejected[job.NotJSON] != 1500 {
+		t.Errorf("counted: %+v", n)
+	}
+}
+
 // Nothing good: an error that lists what to mend.
 func TestAllBad(t *testing.T) {
 	d := newDoor()
@@ -303,7 +337,7 @@ func TestAllBad(t *testing.T) {
 	if len(p.Rejected) != 1 || p.Rejected[0].Field != "project" || !strings.Contains(p.Rejected[0].Remedy, `"$CI_PROJECT_PATH"`) {
 		t.Errorf("rejected: %+v", p.Rejected)
 	}
-	if len(d.observed) != 1 || len(d.observed[0].Rejected) != 1 {
+	if len(d.observed) != 1 || d.observed[0].Rejected[job.UnexpandedVariable] != 1 {
 		t.Errorf("observed: %+v", d.observed)
 	}
 	if response, body = d.ask(t, post(jsonType, "[]")); response.StatusCode != http.StatusOK {
@@ -354,9 +388,13 @@ func FuzzSteps(f *testing.F) {
 		default:
 			t.Fatalf("%s: %s", response.Status, text)
 		}
-		if (response.StatusCode == 200) != (len(d.observed) == 1 && len(d.recorded) == d.observed[0].Recorded && d.observed[0].Recorded > 0) &&
-			text != `{"recorded":0,"duplicates":0,"warnings":[],"rejected":[]}`+"\n" {
-			t.Fatalf("%s: %s\nrecorded %+v", response.Status, text, d.recorded)
+		var a steps.Answer
+		if err := json.Unmarshal([]byte(text), &a); err != nil {
+			t.Fatal(err)
+		}
+		if response.StatusCode == 200 && (a.Recorded != len(d.recorded) || len(a.Rejected) > 0 && a.Recorded == 0) ||
+			response.StatusCode != 200 && len(d.recorded) > 0 || len(d.observed)+len(d.refused) != 1 {
+			t.Fatalf("%s: %s\nrecorded %+v, counted %v %v", response.Status, text, d.recorded, d.observed, d.refused)
 		}
 		for i := range d.recorded {
 			checkJob(t, &d.recorded[i])

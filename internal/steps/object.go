@@ -3,7 +3,9 @@ package steps
 import (
 	"bytes"
 	"encoding/json"
-	"strings"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"ci-jobs-metrics/internal/job"
 )
@@ -61,10 +63,14 @@ func (o *object) item() item {
 			*f.to = f.from.value
 			continue
 		}
-		p := job.Problem{Field: f.field, Reason: f.from.fault, Value: job.Quote(f.from.value),
-			Remedy: "send " + f.field + " as text or a number"}
-		if f.from.fault == job.WrongType && !needed[f.field] {
-			p.Remedy += "; the field was left out"
+		p := job.Problem{Field: f.field, Reason: f.from.fault, Value: job.Quote(f.from.value)}
+		switch {
+		case p.Reason == job.InvalidUTF8:
+			p.Remedy = "send whole characters: \\ud800 to \\udfff mean something in pairs only"
+		case needed[f.field]:
+			p.Remedy = "send " + f.field + " as text or a number"
+		default:
+			p.Remedy = "send " + f.field + " as text or a number; the field was left out"
 			i.warnings = append(i.warnings, p)
 			continue
 		}
@@ -87,7 +93,7 @@ func (t *text) UnmarshalJSON(raw []byte) error {
 	switch c := raw[0]; {
 	case c == 'n':
 	case c == '"':
-		if err := json.Unmarshal(raw, &t.value); err != nil || hasLoneSurrogate(raw, t.value) {
+		if err := json.Unmarshal(raw, &t.value); err != nil || hasLoneSurrogate(raw) {
 			*t = text{value: string(raw), fault: job.InvalidUTF8}
 		}
 	case c == '-' || '0' <= c && c <= '9':
@@ -98,14 +104,48 @@ func (t *text) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// hasLoneSurrogate reports whether raw escapes half of a UTF-16 pair, which
+// hasLoneSurrogate reports whether a JSON string escapes half of a UTF-16 pair, which
 // encoding/json turns into the replacement character: two different names must not
 // become one.
-func hasLoneSurrogate(raw []byte, decoded string) bool {
-	const replacement = "\uFFFD"
-	if !strings.Contains(decoded, replacement) {
-		return false
+func hasLoneSurrogate(raw []byte) bool {
+	for i := bytes.IndexByte(raw, '\\'); i >= 0 && i+1 < len(raw); {
+		length, lone := escape(raw[i:])
+		if lone {
+			return true
+		}
+		i += length
+		next := bytes.IndexByte(raw[i:], '\\')
+		if next < 0 {
+			return false
+		}
+		i += next
 	}
-	meant := bytes.Count(raw, []byte(replacement)) + bytes.Count(bytes.ToLower(raw), []byte(`\ufffd`))
-	return strings.Count(decoded, replacement) > meant
+	return false
+}
+
+// escape looks at the escape that text begins with: how long it is, a pair being
+// one, and whether it is half of a pair.
+func escape(text []byte) (length int, lone bool) {
+	first := codeUnit(text)
+	switch {
+	case first < 0:
+		return 2, false
+	case !utf16.IsSurrogate(first):
+		return 6, false
+	case len(text) >= 12 && text[6] == '\\' && utf16.DecodeRune(first, codeUnit(text[6:])) != utf8.RuneError:
+		return 12, false
+	}
+	return 6, true
+}
+
+// codeUnit is what \uXXXX stands for, or -1 for any other escape.
+func codeUnit(text []byte) rune {
+	if len(text) < 6 || text[1] != 'u' {
+		return -1
+	}
+	unit, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(unit)
 }

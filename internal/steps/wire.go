@@ -11,6 +11,10 @@ const (
 	MaxItems = 10_000  // jobs in an array or NDJSON
 )
 
+// maxListed is how many warnings, and how many rejections, an answer lists: a small
+// request could otherwise ask for a huge answer.
+const maxListed = 1000
+
 // Content types of POST bodies.
 const (
 	typeForm = "application/x-www-form-urlencoded"
@@ -35,6 +39,9 @@ type Answer struct {
 	Duplicates int           `json:"duplicates"` // jobs that counted before, by their id
 	Warnings   []job.Problem `json:"warnings"`   // about jobs that count; never nil
 	Rejected   []job.Problem `json:"rejected"`   // why the other items don't count; never nil
+	// Unlisted is how many warnings and rejections more there are, of requests with
+	// more than a thousand of either.
+	Unlisted int `json:"unlisted,omitempty"`
 }
 
 // A ProblemDocument says why nothing of a request was recorded, as RFC 9457
@@ -45,4 +52,5 @@ type ProblemDocument struct {
 	Status   int           `json:"status"`
 	Detail   string        `json:"detail"`
 	Rejected []job.Problem `json:"rejected,omitempty"` // the items' own problems, if that was it
+	Unlisted int           `json:"unlisted,omitempty"` // as in Answer
 }

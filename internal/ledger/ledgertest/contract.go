@@ -56,6 +56,8 @@ func Test(t *testing.T, open func(t *testing.T) func() ledger.Store) {
 		"a checkpoint comes back as it went in": testCheckpoint,
 		"a checkpoint replaces what it has":     testCheckpointReplaces,
 		"a checkpoint can drop histograms":      testCheckpointDrops,
+		"a checkpoint does not go back":         testCheckpointGoesOn,
+		"rows of the future stop no pruning":    testPruneFuture,
 		"no checkpoint, then an empty one":      testNoCheckpoint,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
@@ -343,6 +345,37 @@ func testCheckpointDrops(t *testing.T, open func() ledger.Store) {
 	save(t, s, &totals.Checkpoint{Bounds: want.Bounds, LastJob: want.LastJob,
 		Durations: want.Durations, DropDurations: true}, 9)
 	loaded(t, s, want, 9)
+}
+
+func testCheckpointGoesOn(t *testing.T, open func() ledger.Store) {
+	s := use(t, open)
+	save(t, s, checkpoint(), 7)
+	other := checkpoint()
+	other.Runs[0].Count++
+	other.DropDurations = true
+	if err := s.SaveTotals(t.Context(), other, 6); err == nil {
+		t.Error("a checkpoint of row 6 replaced that of row 7")
+	}
+	loaded(t, s, checkpoint(), 7)
+}
+
+func testPruneFuture(t *testing.T, open func() ledger.Store) {
+	s := use(t, open)
+	for i := range 30 {
+		after := time.Duration(0)
+		if i < 10 {
+			after = 1000 * time.Hour // the clock was ahead
+		}
+		appendAll(t, s, Entry(after, ""))
+	}
+	for _, want := range []int{10, 10, 0} {
+		if n, err := s.Prune(t.Context(), Start.Add(time.Hour), 30, 10); n != want || err != nil {
+			t.Errorf("Prune: %d, %v, want %d", n, err, want)
+		}
+	}
+	if left := rows(t, s, 0, 30); len(left) != 10 || left[9].Seq != 10 {
+		t.Errorf("%d rows are left", len(left))
+	}
 }
 
 func testNoCheckpoint(t *testing.T, open func() ledger.Store) {

@@ -108,13 +108,17 @@ func scanRow(rows *sql.Rows) (ledger.Row, error) {
 	return r, err
 }
 
+// pruneWindow is how many of the oldest rows are looked at for each that may go.
+const pruneWindow = 20
+
 // Prune implements ledger.Store. It looks at the oldest rows only, so that it
 // costs little when there is nothing to do; rows are received nearly in the order
 // of their numbers.
 func (s *Store) Prune(ctx context.Context, before time.Time, upTo int64, limit int) (int, error) {
 	result, err := s.writer.ExecContext(ctx, `DELETE FROM jobs
-		WHERE seq IN (SELECT seq FROM jobs WHERE seq <= ? ORDER BY seq LIMIT ?) AND received < ?`,
-		upTo, limit, micros(before))
+		WHERE seq IN (SELECT seq FROM (SELECT seq, received FROM jobs WHERE seq <= ? ORDER BY seq LIMIT ?)
+			WHERE received < ? ORDER BY seq LIMIT ?)`,
+		upTo, pruneWindow*limit, micros(before), limit)
 	if err != nil {
 		return 0, explain(err)
 	}

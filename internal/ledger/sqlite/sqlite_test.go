@@ -119,6 +119,9 @@ func TestPragmas(t *testing.T) {
 	if got := s.Synchronous(t); got != 2 {
 		t.Errorf("synchronous is %d, want 2 (FULL)", got)
 	}
+	if err := s.ReaderWrites(); err == nil {
+		t.Error("a connection for reading changed the file")
+	}
 }
 
 func execute(t *testing.T, path, statement string) {

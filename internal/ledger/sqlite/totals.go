@@ -114,8 +114,15 @@ func saveHeader(ctx context.Context, tx *sql.Tx, c *totals.Checkpoint, upTo int6
 	if err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM totals`); err != nil {
+	if _, err := tx.ExecContext(ctx, `DELETE FROM totals WHERE up_to <= ?`, upTo); err != nil {
 		return err
+	}
+	var later sql.NullInt64
+	if err := tx.QueryRowContext(ctx, `SELECT max(up_to) FROM totals`).Scan(&later); err != nil {
+		return err
+	}
+	if later.Valid {
+		return fmt.Errorf("totals up to job %d are stored already, these end at %d: does another receiver write here?", later.Int64, upTo)
 	}
 	if c.DropDurations {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM totals_durations`); err != nil {
