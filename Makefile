@@ -32,8 +32,8 @@ build: ## Build bin/receiver and bin/exporter
 
 .PHONY: test
 test: deps ## Run all tests, with what they need installed first (as root on Debian)
-	$(GO) test -race ./...
-	cd test/parsers && $(GO) test ./...
+	$(GO) test -race -count=1 ./...
+	cd test/parsers && $(GO) test -count=1 ./...
 
 .PHONY: deps
 deps: ## Install the programs that tests use: curl, strace, a C compiler for the race detector
@@ -48,6 +48,11 @@ lint: ## Run the linters
 .PHONY: fuzz
 fuzz: ## Fuzz every decoder and name rule, FUZZTIME=10s each
 	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: promtool
+promtool: ## Build bin/promtool, such as for: curl -s localhost:8080/metrics | bin/promtool check metrics
+	@mkdir -p bin
+	cd tools/prometheus && $(GO) build -tags remove_all_sd -o ../../bin/promtool github.com/prometheus/prometheus/cmd/promtool
 
 .PHONY: bench
 bench: ## Run the benchmarks beside the code, BENCHTIME=1s each

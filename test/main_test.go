@@ -1,6 +1,9 @@
 // Package test plays the real programs, as a user would start them: ordinary
 // builds, real files, sockets and signals.
 //
+// The results must not be cached (make test says -count=1): go can't know that they
+// depend on the programs.
+//
 // Scripts in testdata/script are run by testscript; main_test.go says which
 // commands they have beside testscript's own. The crash test and the durability
 // test are Go, because they watch many things at once.
@@ -41,7 +44,8 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	programs = dir
-	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "ci-jobs-metrics/cmd/receiver", "ci-jobs-metrics/cmd/exporter")
+	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator),
+		"ci-jobs-metrics/cmd/receiver", "ci-jobs-metrics/cmd/exporter", "ci-jobs-metrics/demo")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "building the programs:", err)

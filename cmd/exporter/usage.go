@@ -35,7 +35,8 @@ In .gitlab-ci.yml, in the template whose use is to be counted:
     CI_METRICS_VERSION: 1.4.0
   after_script:
     - mkdir -p /builds/.metrics
-    - echo "{\"status\":\"$CI_JOB_STATUS\"}" > /builds/.metrics/metrics.json
+    - echo "{\"job_id\":\"$CI_JOB_ID\",\"status\":\"$CI_JOB_STATUS\"}"
+      > /builds/.metrics/metrics.json
 
 beside: exporter /builds/.metrics/metrics.json RECEIVER
 

@@ -11,6 +11,8 @@ const (
 	longestPause  = 10 * time.Second
 	longestAsked  = time.Minute // that a receiver's Retry-After is heeded for
 	shortestPause = 50 * time.Millisecond
+	// shortestAttempt is what an attempt gets however near the deadline is.
+	shortestAttempt = 250 * time.Millisecond
 )
 
 // Backoff is how long to pause after the given number of failed attempts in a row:

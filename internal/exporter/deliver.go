@@ -36,11 +36,16 @@ type Delivery struct {
 
 	mu       sync.Mutex
 	pending  []Item
-	lost     int           // items that will never be delivered
-	idle     chan struct{} // closed while nothing is pending
-	deadline time.Time     // when Run will be stopped; zero if that isn't known
-	last     error         // of the latest attempt
+	lost     int                     // items that will never be delivered
+	idle     chan struct{}           // closed while nothing is pending
+	deadline time.Time               // when Run will be stopped; zero if that isn't known
+	last     error                   // of the latest attempt
+	cancel   context.CancelCauseFunc // ends the attempt under way; nil if there is none
+	limit    *time.Timer             // that will call it; nil if there is none
 }
+
+// errSlow is why an attempt is ended before the deadline.
+var errSlow = errors.New("no answer in half of the time that was left: another connection is tried")
 
 // NewDelivery returns a Delivery that pauses between attempts for as long as
 // backoff says.
@@ -74,13 +79,42 @@ func (d *Delivery) Add(items ...Item) {
 	poke(d.added)
 }
 
-// Hurry makes the next attempt start now, and keeps the following pauses short
-// enough for the deadline.
+// Hurry makes the next attempt start now, and keeps attempts and pauses short
+// enough for several before the deadline.
 func (d *Delivery) Hurry(deadline time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.deadline = deadline
+	d.limitAttempt()
 	poke(d.hurry)
+}
+
+// limitAttempt gives the attempt under way half of the time that is left: what
+// answers may be another receiver behind the name, or the same over a connection
+// that isn't dead. The ids make trying twice harmless. d.mu is held.
+func (d *Delivery) limitAttempt() {
+	if d.cancel == nil || d.deadline.IsZero() {
+		return
+	}
+	cancel := d.cancel
+	d.limit = time.AfterFunc(max(time.Until(d.deadline)/2, shortestAttempt), func() { cancel(errSlow) })
+}
+
+// begin returns the context of one attempt, and what to call when it is over.
+func (d *Delivery) begin(ctx context.Context) (attempt context.Context, over func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	attempt, d.cancel = context.WithCancelCause(ctx)
+	d.limitAttempt()
+	return attempt, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.limit != nil {
+			d.limit.Stop()
+		}
+		d.cancel(nil)
+		d.cancel, d.limit = nil, nil
+	}
 }
 
 // Idle is closed once everything that was added is delivered or refused for good.
@@ -150,7 +184,9 @@ func (d *Delivery) attempt(ctx context.Context, batch []Item) (asked time.Durati
 	for i := range batch {
 		bodies[i] = batch[i].JSON
 	}
-	answer, err := d.send(ctx, bodies)
+	attempt, over := d.begin(ctx)
+	answer, err := d.send(attempt, bodies)
+	over()
 	var refusal *client.Error
 	isRefusal := errors.As(err, &refusal)
 	switch {

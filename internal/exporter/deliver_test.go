@@ -340,3 +340,38 @@ func TestPendingIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// An attempt that hangs when the pod ends leaves time for others.
+func TestHurryEndsAnAttemptThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		send := func(ctx context.Context, items []json.RawMessage) (steps.Answer, error) {
+			if attempts++; attempts <= 2 {
+				<-ctx.Done()
+				return steps.Answer{}, context.Cause(ctx)
+			}
+			return steps.Answer{Recorded: len(items)}, nil
+		}
+		var log bytes.Buffer
+		d := exporter.NewDelivery(send, func(int) time.Duration { return 0 }, slog.New(slog.NewTextHandler(&log, nil)))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			d.Run(ctx)
+		}()
+		d.Add(exporter.Item{ID: "x", JSON: json.RawMessage("{}")})
+		time.Sleep(time.Hour) // it may hang for as long as the sender allows
+		start := time.Now()
+		d.Hurry(start.Add(4 * time.Second))
+		<-d.Idle()
+		if took := time.Since(start); took != 3*time.Second { // half of 4, half of the other 2
+			t.Errorf("delivered after %v", took)
+		}
+		if !strings.Contains(log.String(), "no answer in half of the time") {
+			t.Errorf("the log does not say why: %s", log.String())
+		}
+		cancel()
+		<-ended
+	})
+}

@@ -3,6 +3,7 @@ package exporter
 import (
 	"net/url"
 	"strings"
+	"unicode/utf8"
 
 	"ci-jobs-metrics/internal/job"
 )
@@ -42,13 +43,26 @@ func hostOf(address string) string {
 	return strings.ToLower(u.Hostname())
 }
 
+// A fallback says which variables stand in for a field.
+type fallback struct {
+	field     string
+	variables []string
+}
+
+// tooLong says that a value would cost more than its field: the receiver rejects
+// an item with a text above its limit.
+func (d *fallback) tooLong(value string) bool {
+	limit := job.MaxText
+	if d.field == "url" {
+		limit = job.MaxURL
+	}
+	return utf8.RuneCountInString(value) > limit
+}
+
 // defaults are the variables that stand in for a field of the file, the best
 // first. The status has none: CI_JOB_STATUS is "running" for as long as the
 // exporter's container lives.
-var defaults = []struct {
-	field     string
-	variables []string
-}{
+var defaults = []fallback{
 	{"name", []string{"CI_METRICS_NAME", "CI_JOB_NAME"}},
 	{"project", []string{"CI_PROJECT_PATH"}},
 	{"started", []string{"CI_JOB_STARTED_AT"}},

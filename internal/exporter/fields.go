@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -90,12 +91,17 @@ func (f fields) known(name string) string {
 	return f.text(name)
 }
 
-func (f fields) set(name, value string) {
-	raw, err := json.Marshal(value)
-	if err != nil { // can't be: any string is JSON
-		return
+func (f fields) set(name, value string) { f[name] = encode(value) }
+
+// encode is JSON as short as it gets: with < as <, not as an escape.
+func encode(value any) json.RawMessage {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil { // can't be: any string is JSON, and all else was read from JSON
+		return nil
 	}
-	f[name] = raw
+	return bytes.TrimSpace(b.Bytes())
 }
 
 // fill completes what the file leaves out. modified is when the file was written,
@@ -106,7 +112,7 @@ func (f fields) fill(env Environ, modified time.Time) {
 		if f.says(d.field) {
 			continue
 		}
-		if value := env.value(d.variables...); value != "" {
+		if value := env.value(d.variables...); value != "" && !d.tooLong(value) {
 			f.set(d.field, value)
 		}
 	}
@@ -116,10 +122,16 @@ func (f fields) fill(env Environ, modified time.Time) {
 }
 
 // canonical is the object however its fields were ordered and spaced.
-func (f fields) canonical() json.RawMessage {
-	text, err := json.Marshal(f)
-	if err != nil { // can't be: every value was read from valid JSON
-		return nil
+func (f fields) canonical() json.RawMessage { return encode(f) }
+
+// wire is what is sent: no field that means nothing to the receiver, however much
+// the file says beside.
+func (f fields) wire() json.RawMessage {
+	known := fields{}
+	for _, name := range wireFields {
+		if raw, ok := f[name]; ok && name != "job_id" {
+			known[name] = raw
+		}
 	}
-	return text
+	return encode(known)
 }

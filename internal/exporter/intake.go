@@ -28,7 +28,7 @@ const maxSeen = 100_000
 type Intake struct {
 	env      Environ
 	log      *slog.Logger
-	identity string // of the first file that had items; a rewrite by mv doesn't change it
+	identity string // of the first file that had items of ours; a rewrite by mv doesn't change it
 	stale    []byte // text of a file that was another job's, for as long as only appended to
 	seen     map[[sha256.Size]byte]bool
 }
@@ -44,9 +44,6 @@ func (in *Intake) Take(c *file.Content) (fresh []Item, ours int) {
 	if len(in.seen) > maxSeen {
 		clear(in.seen)
 	}
-	if in.identity == "" && len(c.Items) > 0 {
-		in.identity = c.Identity
-	}
 	if !bytes.HasPrefix(c.Text, in.stale) || len(c.Text) == len(in.stale) {
 		in.stale = nil // rewritten: judge anew
 	}
@@ -61,7 +58,9 @@ func (in *Intake) Take(c *file.Content) (fresh []Item, ours int) {
 			in.logLeftOver(f, content, c.Modified)
 			continue
 		}
-		ours++
+		if ours++; in.identity == "" {
+			in.identity = c.Identity
+		}
 		if sent := in.item(f, content, c.Modified, count); in.first(sent.ID, content) {
 			fresh = append(fresh, sent)
 		}
@@ -91,7 +90,7 @@ func (in *Intake) item(f fields, content []byte, modified time.Time, count *coun
 	if !f.says("id") {
 		f.set("id", id)
 	}
-	return Item{ID: id, Name: f.text("name"), JSON: f.canonical()}
+	return Item{ID: id, Name: f.text("name"), JSON: f.wire()}
 }
 
 // first reports whether the content was never taken under that id, and remembers

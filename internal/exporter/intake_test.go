@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,12 @@ import (
 
 // environ is an environment in a map.
 type environ map[string]string
+
+func with(e environ, name, value string) environ {
+	e = maps.Clone(e)
+	e[name] = value
+	return e
+}
 
 func (e environ) lookup(name string) (string, bool) {
 	value, ok := e[name]
@@ -91,12 +98,14 @@ func TestFillIn(t *testing.T) {
 			`{"finished":"y","id":"x","job":"api","name":"dotnet_build","version":"1.2"}`},
 		"variable in the environment": {bare.with("CI_METRICS_NAME", "$CI_JOB_NAME", "CI_PROJECT_PATH", " "), `{"id":"x","finished":"y"}`,
 			`{"finished":"y","id":"x"}`},
-		"status is never guessed":    {gitlab.with("CI_JOB_STATUS", "failed"), `{"id":"x","status":"$CI_JOB_STATUS"}`, `"status":"$CI_JOB_STATUS"`},
-		"the file wins":              {gitlab, `{"id":"x","name":"a","url":"u","started":"s"}`, `"name":"a"`},
-		"numbers keep their digits":  {gitlab, `{"id":12345678901234567890,"pipeline":1e400,"version":1.10}`, `"id":12345678901234567890`},
-		"wrong types are passed on":  {gitlab, `{"name":{"a":[1]},"id":"x"}`, `"name":{"a":[1]}`},
-		"unknown fields are passed":  {gitlab, `{"id":"x","cpu":[1, 2]}`, `"cpu":[1,2]`},
-		"lower case wins over other": {gitlab, `{"NAME":"b","name":"a","Name":"c","id":"x"}`, `"name":"a"`},
+		"status is never guessed":     {gitlab.with("CI_JOB_STATUS", "failed"), `{"id":"x","status":"$CI_JOB_STATUS"}`, `"status":"$CI_JOB_STATUS"`},
+		"the file wins":               {gitlab, `{"id":"x","name":"a","url":"u","started":"s"}`, `"name":"a"`},
+		"numbers keep their digits":   {gitlab, `{"id":12345678901234567890,"pipeline":1e400,"version":1.10}`, `"id":12345678901234567890`},
+		"wrong types are passed on":   {gitlab, `{"name":{"a":[1]},"id":"x"}`, `"name":{"a":[1]}`},
+		"unknown fields are not sent": {gitlab, `{"id":"x","cpu":[1, 2],"job_id":77,"name":"<&>"}`, `{"finished":"2026-05-23T13:05:00.123456Z","id":"x","job":"build 1/2","name":"<&>","pipeline":"5","project":"group/app","ref":"main","runner":"runner-1","sha":"abc","source":"push","stage":"test","started":"2026-05-23T13:00:00Z","url":"https://gitlab.example/group/app/-/jobs/77"}`},
+		"too long a variable":         {with(gitlab, "CI_RUNNER_DESCRIPTION", strings.Repeat("é", 256)), `{"id":"x"}`, `"ref":"main","sha":"abc"`},
+		"just short enough":           {with(gitlab, "CI_RUNNER_DESCRIPTION", strings.Repeat("é", 255)), `{"id":"x"}`, `"runner":"éé`},
+		"lower case wins over other":  {gitlab, `{"NAME":"b","name":"a","Name":"c","id":"x"}`, `"name":"a"`},
 	} {
 		items := take(t, newIntake(c.env), c.text)
 		if len(items) != 1 {
@@ -269,5 +278,29 @@ func TestMissing(t *testing.T) {
 	}
 	if item, ok := newIntake(bare.with("CI_METRICS_NAME", "a", "CI_PROJECT_PATH", "p")).Missing(written); !ok || item.ID == "" {
 		t.Error("not reported without a job id")
+	}
+}
+
+// A file that was left over lends its identity to nobody: after a restart, when it
+// is gone, the job's own file gets the same id as before.
+func TestIdentityIsNotALeftOvers(t *testing.T) {
+	t.Parallel()
+	at, err := time.Parse(time.RFC3339, started)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := func(identity string, modified time.Time) *file.Content {
+		text := []byte(`{"name":"n","project":"p","status":"success"}`)
+		return &file.Content{Parsed: file.Parse(text), Text: text, Modified: modified, Identity: identity}
+	}
+	env := environ{"CI_JOB_STARTED_AT": started, "HOSTNAME": "pod-1"}
+	first := newIntake(env)
+	if fresh, ours := first.Take(content("old", at.Add(-time.Hour))); len(fresh) != 0 || ours != 0 {
+		t.Fatalf("the left-over is ours: %v", fresh)
+	}
+	before, _ := first.Take(content("new", at.Add(time.Minute)))
+	after, _ := newIntake(env).Take(content("new", at.Add(time.Minute)))
+	if len(before) != 1 || len(after) != 1 || before[0].ID != after[0].ID {
+		t.Errorf("before the restart %v, after it %v", before, after)
 	}
 }

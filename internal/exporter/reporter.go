@@ -14,7 +14,7 @@ import (
 
 const (
 	repeatFailure = time.Minute // after which the same failure is logged again
-	shownProblems = 20          // per answer; the KPI page has the rest
+	shownProblems = 20          // per answer; the receiver counts all
 )
 
 // A reporter writes what becomes of deliveries to the log: one line for each that
@@ -35,7 +35,7 @@ func (r *reporter) delivered(batch []Item, answer steps.Answer) (rejected int) {
 	if r.attempts > 0 {
 		attrs = append(attrs, "failed_attempts", r.attempts)
 	}
-	rejected = distinct(answer.Rejected, len(batch))
+	rejected = len(batch) - answer.Recorded - answer.Duplicates
 	if rejected > 0 {
 		attrs = append(attrs, "rejected", rejected)
 	}
@@ -44,17 +44,6 @@ func (r *reporter) delivered(batch []Item, answer steps.Answer) (rejected int) {
 	r.problems(slog.LevelError, "rejected: this job does not count", batch, answer.Rejected)
 	r.problems(slog.LevelWarn, "counted, but to be mended", batch, answer.Warnings)
 	return rejected
-}
-
-// distinct is how many of n items the problems are about.
-func distinct(problems []job.Problem, n int) int {
-	items := make(map[int]bool)
-	for _, p := range problems {
-		if 0 <= p.Index && p.Index < n {
-			items[p.Index] = true
-		}
-	}
-	return len(items)
 }
 
 func (r *reporter) refused(batch []Item, refusal *client.Error) {

@@ -40,8 +40,7 @@ type Parsed struct {
 // begins with a brace, so one bad line of NDJSON costs one job.
 func Parse(text []byte) Parsed {
 	p := parser{text: text}
-	at := 0
-	for at >= 0 && !p.full() {
+	for at := 0; at >= 0 && !p.full(); {
 		at = p.values(at)
 	}
 	p.found.Half = p.found.Half || len(bytes.TrimSpace(text)) == 0
@@ -55,7 +54,7 @@ type parser struct {
 
 func (p *parser) full() bool {
 	switch {
-	case len(p.found.Items) >= MaxItems:
+	case len(p.found.Items) > MaxItems:
 		p.found.Items = p.found.Items[:MaxItems]
 		p.fault(len(p.text), fmt.Sprintf("only the first %d objects are sent: write one per job", MaxItems))
 	case len(p.found.Faults) >= maxFaults:
@@ -96,7 +95,7 @@ func (p *parser) values(from int) (next int) {
 }
 
 func (p *parser) tooMany() bool {
-	return len(p.found.Items) >= MaxItems || len(p.found.Faults) >= maxFaults
+	return len(p.found.Items) > MaxItems || len(p.found.Faults) >= maxFaults
 }
 
 // value takes an object, or the objects of an array.

@@ -130,7 +130,7 @@ func refuseLink(root *os.Root, name string, err error) error {
 	known := errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)
 	info, lstatErr := root.Lstat(name)
 	if !known && lstatErr == nil && info.Mode()&fs.ModeSymlink != 0 {
-		return refuse(err, "it is a symbolic link out of its directory, which is not followed: write or move the file itself there")
+		return refuse(err, "it is a symbolic link out of its directory, or to an absolute path, which is not followed: write or move the file itself there")
 	}
 	return err
 }

@@ -124,6 +124,13 @@ func TestTooManyObjectsAndFaults(t *testing.T) {
 	if len(many.Items) != file.MaxItems || len(many.Faults) != 1 {
 		t.Errorf("%d items, faults %v", len(many.Items), many.Faults)
 	}
+	for name, text := range map[string]string{
+		"lines": strings.Repeat("{}\n", file.MaxItems), "array": "[{}" + strings.Repeat(",{}", file.MaxItems-1) + "]",
+	} {
+		if all := file.Parse([]byte(text)); len(all.Items) != file.MaxItems || len(all.Faults) != 0 {
+			t.Errorf("%s, just as many as may be: %d items, faults %v", name, len(all.Items), all.Faults)
+		}
+	}
 	array := file.Parse([]byte("[{}" + strings.Repeat(",{}", file.MaxItems) + "]"))
 	if len(array.Items) != file.MaxItems || len(array.Faults) != 1 {
 		t.Errorf("%d items, faults %v", len(array.Items), array.Faults)

@@ -68,7 +68,7 @@ func split(path string) (dirs, names []string) {
 // after it was looked for is announced by the one above, which is watched by then.
 func (n *inotify) arm() error {
 	armed := make(map[int32][]string, len(n.dirs))
-	err := n.announced()
+	var err error
 	for i := 0; i < len(n.dirs) && err == nil; i++ {
 		var wd int32
 		if wd, err = n.add(i); err == nil {
@@ -81,11 +81,15 @@ func (n *inotify) arm() error {
 		}
 	}
 	n.armed = armed
-	if err != nil && !absent(err) {
-		n.disarm()
-		return err
+	if err == nil || absent(err) {
+		// Now that its directory is watched: a link that was made in between, or is
+		// made from now on, is not missed.
+		err = n.announced()
 	}
-	return nil
+	if err != nil {
+		n.disarm()
+	}
+	return err
 }
 
 // announced is an error if changes of the file would not be announced: where a

@@ -167,10 +167,13 @@ func checkFile(path string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
 	const magic = "SQLite format 3\x00"
 	start := make([]byte, len(magic))
-	if n, err := io.ReadFull(f, start); n > 0 && (err != nil || string(start) != magic) {
+	n, _ := io.ReadFull(f, start) // what is shorter is no ledger either
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if n > 0 && string(start[:n]) != magic {
 		return errors.New("the file is not a SQLite database: choose another file, or restore a backup")
 	}
 	return nil
