@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// serveBare is what the receiver is measured against: a handler that reads the same
+// parameters and answers 200, checks nothing and stores nothing.
+func serveBare(address string) error {
+	answer := []byte(`{"recorded":1,"duplicates":0,"warnings":[],"rejected":[]}` + "\n")
+	seen := 0
+	http.HandleFunc("/steps", func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				return
+			}
+			// The first byte tells the forms apart; a batch is only read, for that is
+			// what the target for batches is measured against.
+			seen += len(bytes.TrimSpace(body)[:1])
+		} else {
+			q := r.URL.Query()
+			seen += len(q.Get("name")) + len(q.Get("project")) + len(q.Get("status")) + len(q.Get("started")) + len(q.Get("id"))
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(answer)
+	})
+	return http.ListenAndServe(address, nil) //nolint:gosec // loopback, for as long as the bench runs
+}
+
+// A server is a program under load.
+type server struct {
+	cmd     *exec.Cmd
+	address string
+}
+
+func start(cmd *exec.Cmd, address string) (*server, error) {
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	for range 500 {
+		if c, err := net.Dial("tcp", address); err == nil {
+			return &server{cmd, address}, c.Close()
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	_ = cmd.Process.Kill()
+	return nil, fmt.Errorf("%s does not listen", cmd.Path)
+}
+
+func (s *server) stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	_ = s.cmd.Wait()
+}
+
+// cpu is how much it has used, in seconds.
+func (s *server) cpu() float64 {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	user, _ := strconv.ParseFloat(fields[11], 64)
+	system, _ := strconv.ParseFloat(fields[12], 64)
+	return (user + system) / 100 // clock ticks
+}
+
+// peak is its largest resident memory so far, in MB.
+func (s *server) peak() float64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	var kb float64
+	if _, err := fmt.Sscan(rest, &kb); err != nil {
+		return 0
+	}
+	return kb / 1024
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
