@@ -10,7 +10,7 @@ func (s *Store) ReaderWrites() error {
 
 // Synchronous is the setting of the writing connection, which no other can see.
 func (s *Store) Synchronous(t *testing.T) (level int) {
-	if err := s.writer.QueryRow(`PRAGMA synchronous`).Scan(&level); err != nil {
+	if err := s.writer.QueryRowContext(t.Context(), `PRAGMA synchronous`).Scan(&level); err != nil {
 		t.Fatal(err)
 	}
 	return level

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,67 +11,74 @@ import (
 	"ci-jobs-metrics/internal/ledger"
 )
 
-const jobColumns = `seq, received, name, project, status, started, finished, duration, id,
-	version, job, url, stage, ref, sha, pipeline, runner, source`
+const (
+	neededColumns   = `seq, received, name, project, status, started, finished, duration, id`
+	optionalColumns = `version, job, url, stage, ref, sha, pipeline, runner, source`
+	jobColumns      = neededColumns + `, ` + optionalColumns
+)
 
-// The conflict is named, so that only a known id is passed over in silence.
-const insertJob = `INSERT INTO jobs (` + jobColumns + `)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-	ON CONFLICT (id) WHERE id IS NOT NULL DO NOTHING`
-
-// Append implements ledger.Store.
+// Append implements ledger.Store. Nearly always no job was recorded before, so it is
+// inserted many rows at a time; only if one was are they inserted one by one, to
+// learn which.
 func (s *Store) Append(ctx context.Context, entries []ledger.Entry) ([]ledger.Outcome, error) {
-	tx, err := s.writer.BeginTx(ctx, nil)
-	if err != nil {
-		return nil, explain(err)
+	if err := ctx.Err(); err != nil {
+		return nil, err // from here on it goes through: a commit takes milliseconds
 	}
-	defer tx.Rollback() // does nothing after Commit
-	insert := tx.StmtContext(ctx, s.insert)
 	outcomes, last := make([]ledger.Outcome, len(entries)), s.last
-	for i := range entries {
-		inserted, err := insertEntry(ctx, insert, last+1, &entries[i])
-		if err != nil {
-			return nil, explain(err)
-		}
-		if inserted {
-			last++
-			outcomes[i].Seq = last
-			continue
-		}
-		if outcomes[i].Late, err = isLate(ctx, tx, &entries[i].Job); err != nil {
-			return nil, explain(err)
-		}
+	for i := range outcomes {
+		last++
+		outcomes[i].Seq = last
 	}
-	if err := tx.Commit(); err != nil {
+	err := s.inserter.transaction(func() error { return s.inserter.insert(s.last+1, entries) })
+	if errors.Is(err, errDuplicates) {
+		last, err = s.appendEach(ctx, entries, outcomes)
+	}
+	if err != nil {
 		return nil, explain(err)
 	}
 	s.last = last
 	return outcomes, nil
 }
 
-func insertEntry(ctx context.Context, insert *sql.Stmt, seq int64, e *ledger.Entry) (inserted bool, err error) {
-	j := &e.Job
-	result, err := insert.ExecContext(ctx, seq, micros(e.Received), j.Name, j.Project, string(j.Status),
-		nullMicros(j.Started), micros(j.Finished),
-		sql.NullInt64{Int64: j.Duration.Microseconds(), Valid: j.Timed},
-		sql.NullString{String: j.ID, Valid: j.ID != ""},
-		j.Version, j.Job, j.URL, j.Stage, j.Ref, j.SHA, j.Pipeline, j.Runner, j.Source)
+// appendEach inserts one by one, and returns the number of the last row.
+func (s *Store) appendEach(ctx context.Context, entries []ledger.Entry, outcomes []ledger.Outcome) (last int64, err error) {
+	last = s.last
+	var known []int // entries whose ids were recorded before
+	err = s.inserter.transaction(func() error {
+		for i := range entries {
+			outcomes[i] = ledger.Outcome{}
+			err := s.inserter.insert(last+1, entries[i:i+1])
+			switch {
+			case err == nil:
+				last++
+				outcomes[i].Seq = last
+			case errors.Is(err, errDuplicates):
+				known = append(known, i)
+			default:
+				return err
+			}
+		}
+		return nil
+	})
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	n, err := result.RowsAffected()
-	return n == 1, err
+	for _, i := range known {
+		outcomes[i].Late = s.isLate(ctx, &entries[i].Job)
+	}
+	return last, nil
 }
 
-// isLate says whether a duplicate knows the end of a job that was recorded
-// without.
-func isLate(ctx context.Context, tx *sql.Tx, j *job.Job) (bool, error) {
+// isLate says whether a duplicate knows the end of a job that was recorded without.
+// It is asked when everything is committed, so where it can't be known it is false:
+// an error would say that nothing was recorded.
+func (s *Store) isLate(ctx context.Context, j *job.Job) bool {
 	if j.Status == job.Unknown {
-		return false, nil
+		return false
 	}
 	var recorded string
-	err := tx.QueryRowContext(ctx, `SELECT status FROM jobs WHERE id = ?`, j.ID).Scan(&recorded)
-	return job.Status(recorded) == job.Unknown, err
+	err := s.writer.QueryRowContext(ctx, `SELECT status FROM jobs WHERE id = ?`, j.ID).Scan(&recorded)
+	return err == nil && job.Status(recorded) == job.Unknown
 }
 
 // Rows implements ledger.Store.

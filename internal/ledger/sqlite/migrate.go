@@ -21,7 +21,7 @@ var migrations embed.FS
 
 // migrate brings the file to the schema of this program, one migration and one
 // transaction at a time; the file itself counts them in user_version.
-func migrate(ctx context.Context, db *sql.DB, now time.Time) error {
+func migrate(ctx context.Context, db *sql.Conn, now time.Time) error {
 	names, err := fs.Glob(migrations, "migrations/*.sql") // sorted
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func migrate(ctx context.Context, db *sql.DB, now time.Time) error {
 
 // schemaVersion is how many migrations the file has seen; 0 for an empty one. It
 // refuses a database that is not a ledger.
-func schemaVersion(ctx context.Context, db *sql.DB) (int, error) {
+func schemaVersion(ctx context.Context, db *sql.Conn) (int, error) {
 	var version, id, tables int
 	err := db.QueryRowContext(ctx, `SELECT user_version, application_id, (SELECT count(*) FROM sqlite_schema)
 		FROM pragma_user_version, pragma_application_id`).Scan(&version, &id, &tables)
@@ -70,7 +70,7 @@ func schemaVersion(ctx context.Context, db *sql.DB) (int, error) {
 	return 0, errors.New("it is a SQLite database, but not a ledger: choose another file")
 }
 
-func apply(ctx context.Context, db *sql.DB, version int, script string, now time.Time) error {
+func apply(ctx context.Context, db *sql.Conn, version int, script string, now time.Time) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err

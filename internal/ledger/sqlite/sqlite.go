@@ -32,12 +32,13 @@ const readers = 4
 
 // A Store is a ledger.Store over one SQLite file.
 type Store struct {
-	writer  *sql.DB // one connection, which changes the file
-	reader  *sql.DB // connections that can't
-	insert  *sql.Stmt
-	lock    *os.File
-	created time.Time
-	last    int64 // number of the last row that ever was
+	pool     *sql.DB   // of the writer only
+	writer   *sql.Conn // the one connection that changes the file
+	inserter *inserter // over writer
+	reader   *sql.DB   // connections that can't
+	lock     *os.File
+	created  time.Time
+	last     int64 // number of the last row that ever was
 }
 
 var _ ledger.Store = (*Store)(nil)
@@ -58,10 +59,12 @@ func Open(ctx context.Context, path string, now time.Time) (_ *Store, err error)
 	if s.lock, err = lockFile(file + ".lock"); err != nil {
 		return nil, err
 	}
-	if s.writer, err = open(file, "_txlock=immediate", "_pragma=synchronous(FULL)"); err != nil {
+	if s.pool, err = open(file, "_txlock=immediate", "_pragma=synchronous(FULL)"); err != nil {
 		return nil, err
 	}
-	s.writer.SetMaxOpenConns(1)
+	if s.writer, err = s.pool.Conn(ctx); err != nil {
+		return nil, explain(err)
+	}
 	if err := migrate(ctx, s.writer, now); err != nil {
 		return nil, explain(err)
 	}
@@ -99,7 +102,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the number of the last job: %w", err)
 	}
-	s.insert, err = s.writer.PrepareContext(ctx, insertJob)
+	s.inserter, err = newInserter(s.writer)
 	return err
 }
 
@@ -110,14 +113,17 @@ func (s *Store) Created() time.Time { return s.created }
 // write-ahead log into the file.
 func (s *Store) Close() error {
 	var errs []error
-	if s.insert != nil {
-		errs = append(errs, s.insert.Close())
+	if s.inserter != nil {
+		errs = append(errs, s.inserter.close())
 	}
 	if s.reader != nil {
 		errs = append(errs, s.reader.Close())
 	}
 	if s.writer != nil {
 		errs = append(errs, s.writer.Close())
+	}
+	if s.pool != nil {
+		errs = append(errs, s.pool.Close())
 	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())

@@ -17,15 +17,15 @@ CREATE TABLE jobs (
     finished INTEGER NOT NULL,
     duration INTEGER,                 -- NULL: not known
     id       TEXT,                    -- idempotency key; NULL: none
-    version  TEXT    NOT NULL,        -- from here on empty: not known
-    job      TEXT    NOT NULL,
-    url      TEXT    NOT NULL,
-    stage    TEXT    NOT NULL,
-    ref      TEXT    NOT NULL,
-    sha      TEXT    NOT NULL,
-    pipeline TEXT    NOT NULL,
-    runner   TEXT    NOT NULL,
-    source   TEXT    NOT NULL
+    version  TEXT    NOT NULL DEFAULT '', -- from here on empty: not known
+    job      TEXT    NOT NULL DEFAULT '',
+    url      TEXT    NOT NULL DEFAULT '',
+    stage    TEXT    NOT NULL DEFAULT '',
+    ref      TEXT    NOT NULL DEFAULT '',
+    sha      TEXT    NOT NULL DEFAULT '',
+    pipeline TEXT    NOT NULL DEFAULT '',
+    runner   TEXT    NOT NULL DEFAULT '',
+    source   TEXT    NOT NULL DEFAULT ''
 ) STRICT;
 
 CREATE UNIQUE INDEX jobs_id ON jobs (id) WHERE id IS NOT NULL;

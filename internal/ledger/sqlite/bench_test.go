@@ -1,0 +1,52 @@
+package sqlite_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"ci-jobs-metrics/internal/job"
+	"ci-jobs-metrics/internal/ledger"
+	"ci-jobs-metrics/internal/ledger/ledgertest"
+	"ci-jobs-metrics/internal/ledger/sqlite"
+)
+
+// BenchmarkAppend records jobs with the four classic fields, in batches of the sizes
+// that load brings; ns/op is of one job.
+func BenchmarkAppend(b *testing.B) {
+	for _, size := range []int{1, 64, 512} {
+		for _, ids := range []bool{false, true} {
+			b.Run(fmt.Sprintf("batch=%d/ids=%t", size, ids), func(b *testing.B) {
+				s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "ledger.db"), ledgertest.Start)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer s.Close()
+				b.ReportAllocs()
+				entries := make([]ledger.Entry, size)
+				n := 0
+				for b.Loop() {
+					if n%size == 0 && n > 0 {
+						if _, err := s.Append(b.Context(), entries); err != nil {
+							b.Fatal(err)
+						}
+					}
+					entries[n%size] = classicJob(n, ids)
+					n++
+				}
+			})
+		}
+	}
+}
+
+func classicJob(n int, id bool) ledger.Entry {
+	e := ledger.Entry{Received: ledgertest.Start, Job: job.Job{
+		Name: fmt.Sprintf("template_%02d", n%100), Project: fmt.Sprintf("group/project-%02d", n/100%100), Status: job.Success,
+		Started: ledgertest.Start.Add(-time.Minute), Finished: ledgertest.Start, Timed: true, Duration: time.Minute,
+	}}
+	if id {
+		e.Job.ID = fmt.Sprintf("gitlab.example/%d/build", n)
+	}
+	return e
+}
