@@ -55,7 +55,9 @@ promtool: ## Build bin/promtool, such as for: curl -s localhost:8080/metrics | b
 	cd tools/prometheus && $(GO) build -tags remove_all_sd -o ../../bin/promtool github.com/prometheus/prometheus/cmd/promtool
 
 .PHONY: bench
-bench: ## Run the benchmarks beside the code, BENCHTIME=1s each
+bench: build ## Measure ingest beside a bare handler, then run the benchmarks beside the code, BENCHTIME=1s each
+	$(GO) build -o bin/ingest ./bench/ingest
+	bin/ingest
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
 .PHONY: clean
