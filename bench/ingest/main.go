@@ -20,7 +20,7 @@ import (
 
 func main() {
 	bin := flag.String("bin", "bin", "directory of the program receiver")
-	dir := flag.String("dir", "", "directory for ledgers; empty: a temporary one. Its disk is what is measured")
+	dir := flag.String("dir", "", "where to make the directory for ledgers; empty: among the temporary ones. Its disk is what is measured")
 	rounds := flag.Int("rounds", 5, "how often each figure is taken")
 	length := flag.Duration("length", 2*time.Second, "how long each time")
 	only := flag.String("only", "", "run only the workload of this name")
@@ -49,14 +49,12 @@ type bench struct {
 }
 
 func (b *bench) run(only string) error {
-	if b.dir == "" {
-		dir, err := os.MkdirTemp("", "ci-jobs-metrics-bench-")
-		if err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir) //nolint:errcheck // the system clears it too
-		b.dir = dir
+	dir, err := os.MkdirTemp(b.dir, "ci-jobs-metrics-bench-") // fresh: ids come again
+	if err != nil {
+		return err
 	}
+	defer os.RemoveAll(dir) //nolint:errcheck // the system clears it too
+	b.dir = dir
 	fmt.Printf("medians of %d rounds of %v each, interleaved; jobs/s are acknowledged and durable\n\n", b.rounds, b.length)
 	fmt.Printf("%-24s %5s  %10s %10s  %6s  %9s %9s  %12s %8s\n", "workload", "conns", "bare req/s", "req/s", "ratio",
 		"p50 ms", "p99 ms", "CPU s/100000", "peak MB")
@@ -89,6 +87,7 @@ func (b *bench) compare(w workload, connections int) error {
 	}
 	defer receiver.stop()
 	var bareRates, rates, p50s, p99s, cpus []float64
+	sent := 0
 	for round := range b.rounds {
 		r, err := load(bare.address, w, connections, round, b.length)
 		if err != nil {
@@ -99,8 +98,16 @@ func (b *bench) compare(w workload, connections int) error {
 		if r, err = load(receiver.address, w, connections, round, b.length); err != nil {
 			return fmt.Errorf("receiver: %w", err)
 		}
+		sent += r.requests * w.jobs
 		rates, p50s, p99s = append(rates, r.rate()), append(p50s, r.quantile(0.5)), append(p99s, r.quantile(0.99))
 		cpus = append(cpus, (receiver.cpu()-before)*100_000/float64(r.requests*w.jobs))
+	}
+	recorded, err := receiver.recorded()
+	if err != nil {
+		return err
+	}
+	if recorded != sent {
+		return fmt.Errorf("%d jobs were acknowledged, %d recorded", sent, recorded)
 	}
 	fmt.Printf("%-24s %5d  %10.0f %10.0f  %6.2f  %9.2f %9.2f  %12.2f %8.0f", w.name, connections, median(bareRates), median(rates),
 		median(rates)/median(bareRates), median(p50s), median(p99s), median(cpus), receiver.peak())

@@ -65,6 +65,23 @@ func (s *server) stop() {
 	_ = s.cmd.Wait()
 }
 
+// recorded is how many jobs a receiver says it recorded.
+func (s *server) recorded() (n int, err error) {
+	response, err := http.Get("http://" + s.address + "/metrics/self")
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	page, err := io.ReadAll(response.Body)
+	if err != nil {
+		return 0, err
+	}
+	var value float64
+	_, rest, _ := strings.Cut(string(page), "\ncijob_receiver_jobs_recorded_total ")
+	_, err = fmt.Sscan(rest, &value)
+	return int(value), err
+}
+
 // cpu is how much it has used, in seconds.
 func (s *server) cpu() float64 {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))

@@ -122,6 +122,7 @@ const (
 // refusals are the reasons for the statuses of steps.Handler.
 var refusals = map[int]string{
 	http.StatusBadRequest:            "malformed",
+	http.StatusRequestTimeout:        "incomplete",
 	http.StatusForbidden:             "forbidden",
 	http.StatusMethodNotAllowed:      "method",
 	http.StatusRequestEntityTooLarge: "too_large",

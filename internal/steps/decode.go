@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -46,7 +47,7 @@ func decode(w http.ResponseWriter, r *http.Request) ([]item, error) {
 		return nil, badRequest("the query can't be read: %v: escape %%, & and ; in values (curl -G --data-urlencode does)", err)
 	}
 	if r.Method == http.MethodGet {
-		return []item{{report: fromValues(query)}}, nil
+		return []item{{report: fromValues(anyCase(query))}}, nil
 	}
 	body, err := readBody(w, r)
 	if err != nil {
@@ -82,7 +83,8 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, &requestError{http.StatusRequestEntityTooLarge,
 			fmt.Sprintf("the body is larger than %d bytes: send fewer jobs at a time", MaxBody)}
 	case err != nil:
-		return nil, badRequest("the body did not arrive whole: %v", err)
+		// Not a 400, which a sender takes for final: the same may arrive next time.
+		return nil, &requestError{http.StatusRequestTimeout, fmt.Sprintf("the body did not arrive whole: %v", err)}
 	}
 	return body, nil
 }
@@ -98,19 +100,33 @@ func decodeForm(body []byte, query url.Values) ([]item, error) {
 	if err != nil {
 		return nil, badRequest("the form can't be read: %v: escape %%, & and ; in values (curl --data-urlencode does)", err)
 	}
-	for field, v := range query {
+	values = anyCase(values)
+	for field, v := range anyCase(query) {
 		values[field] = append(values[field], v...)
 	}
 	return []item{{report: fromValues(values)}}, nil
 }
 
-// fromValues takes the first value of each field; names in any case, as JSON has it.
-func fromValues(v url.Values) job.Report {
-	for name, values := range v {
-		if lower := strings.ToLower(name); lower != name && !v.Has(lower) {
-			v[lower] = values
+// anyCase has all names in lower case: names count in any case, as in JSON. If one is
+// written in several, lower case comes first, then the order of the alphabet: the same
+// request means the same each time.
+func anyCase(v url.Values) url.Values {
+	var odd []string
+	for name := range v {
+		if strings.ToLower(name) != name {
+			odd = append(odd, name)
 		}
 	}
+	slices.Sort(odd)
+	for _, name := range odd {
+		lower := strings.ToLower(name)
+		v[lower] = append(v[lower], v[name]...)
+	}
+	return v
+}
+
+// fromValues takes the first value of each field.
+func fromValues(v url.Values) job.Report {
 	return job.Report{
 		Name: v.Get("name"), Project: v.Get("project"), Status: v.Get("status"),
 		Started: v.Get("started"), Finished: v.Get("finished"), Duration: v.Get("duration"),

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -111,9 +112,15 @@ func TestEveryForm(t *testing.T) {
 	mixed := post(formType, "status=failure&project=g%2Fp")
 	mixed.URL.RawQuery = strings.Replace(query, "status=failure", "status=success", 1) // the body's wins
 	for name, r := range map[string]*http.Request{
-		"GET":                 get(query),
-		"form":                post(formType, query),
-		"form, odd case":      post(formType, strings.NewReplacer("name=", "Name=", "&id=", "&ID=").Replace(query)),
+		"GET":            get(query),
+		"form":           post(formType, query),
+		"form, odd case": post(formType, strings.NewReplacer("name=", "Name=", "&id=", "&ID=").Replace(query)),
+		"form over query": func() *http.Request {
+			r := post(formType, "Name=a+1%2F5")
+			r.URL.RawQuery = strings.Replace(query, "name=a", "name=b", 1)
+			return r
+		}(),
+		"twice, odd case":     get(query + "&Id=8&iD=9&NAME=c"),
 		"JSON, odd case":      post(jsonType, strings.NewReplacer(`"name"`, `"Name"`, `"id"`, `"ID"`).Replace(object)),
 		"form with charset":   post(formType+"; charset=utf-8", query),
 		"POST with query":     postQuery,
@@ -167,6 +174,10 @@ func TestRefusedRequests(t *testing.T) {
 	method := func(m string) *http.Request {
 		return httptest.NewRequest(m, "/steps?name=n&project=p&status=success", nil)
 	}
+	half := func(r *http.Request) *http.Request {
+		r.Body = io.NopCloser(iotest.TimeoutReader(iotest.OneByteReader(r.Body)))
+		return r
+	}
 	for name, test := range map[string]struct {
 		request *http.Request
 		status  int
@@ -186,6 +197,7 @@ func TestRefusedRequests(t *testing.T) {
 		"broken type":      {post("application/json; charset", good), 415, "application/json"},
 		"JSON as form":     {post(formType, good), 415, "-H 'Content-Type: application/json'"},
 		"gzip":             {with(post(jsonType, good), "Content-Encoding", "gzip"), 415, "as it is"},
+		"half a body":      {half(post(jsonType, good)), 408, "did not arrive whole"},
 		"bad form":         {post(formType, "name=%zz"), 400, "escape"},
 		"empty JSON":       {post(jsonType, " \n"), 400, "empty"},
 		"empty NDJSON":     {post(ndjson, "\n\n"), 400, "empty"},

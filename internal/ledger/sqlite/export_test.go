@@ -8,10 +8,10 @@ func (s *Store) ReaderWrites() error {
 	return err
 }
 
-// Synchronous is the setting of the writing connection, which no other can see.
-func (s *Store) Synchronous(t *testing.T) (level int) {
-	if err := s.writer.QueryRowContext(t.Context(), `PRAGMA synchronous`).Scan(&level); err != nil {
+// Pragma is a setting of the writing connection, which no other can see.
+func (s *Store) Pragma(t *testing.T, name string) (value int) {
+	if err := s.writer.QueryRowContext(t.Context(), `PRAGMA `+name).Scan(&value); err != nil {
 		t.Fatal(err)
 	}
-	return level
+	return value
 }

@@ -81,7 +81,9 @@ func Open(ctx context.Context, path string, now time.Time) (_ *Store, err error)
 
 // open opens a pool of connections with the given parameters of the driver.
 func open(path string, params ...string) (*sql.DB, error) {
-	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(10000)"
+	// Temporary tables in memory: SQLite keeps one for each INSERT of many rows, and
+	// an image from scratch has no directory for its file.
+	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(10000)&_pragma=temp_store(MEMORY)"
 	for _, p := range params {
 		dsn += "&" + p
 	}
@@ -149,6 +151,9 @@ func place(path string) (string, error) {
 	file := filepath.Join(dir, filepath.Base(abs))
 	resolved, err := filepath.EvalSymlinks(file)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(file); err == nil {
+			return "", errors.New("it is a symbolic link to a file that does not exist: name that file itself")
+		}
 		return file, nil // to be made
 	}
 	if err != nil {

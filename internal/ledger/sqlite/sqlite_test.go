@@ -65,8 +65,11 @@ func TestRefused(t *testing.T) {
 	execute(t, in("newer.db"), `PRAGMA user_version = 999`)
 	open(t, in("damaged.db")).Close()
 	damage(t, in("damaged.db"))
+	open(t, in("other-schema.db")).Close()
+	execute(t, in("other-schema.db"), `ALTER TABLE jobs DROP COLUMN source`)
 	open(t, in("used.db"))
 	if err := errors.Join(os.Symlink(in("used.db"), in("used-link.db")), os.Symlink(dir, in("self")),
+		os.Symlink(in("nothing.db"), in("dangling.db")),
 		os.Link(in("used.db"), in("used-hard.db"))); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +84,9 @@ func TestRefused(t *testing.T) {
 		{"other.db", "not a ledger: choose another file"},
 		{"newer.db", "schema 999 is newer than this program"},
 		{"damaged.db", "damaged: restore a backup"},
+		{"other-schema.db", "no column named source"},
 		{"used-hard.db", "hard links"},
+		{"dangling.db", "symbolic link to a file that does not exist"},
 		{"hard.db", "hard links"},
 		{".", "not a regular file"},
 	} {
@@ -116,8 +121,11 @@ func TestPragmas(t *testing.T) {
 	if mode := query(t, path, `PRAGMA journal_mode`); mode != "wal" {
 		t.Errorf("journal_mode is %s", mode)
 	}
-	if got := s.Synchronous(t); got != 2 {
+	if got := s.Pragma(t, "synchronous"); got != 2 {
 		t.Errorf("synchronous is %d, want 2 (FULL)", got)
+	}
+	if got := s.Pragma(t, "temp_store"); got != 2 {
+		t.Errorf("temp_store is %d, want 2 (MEMORY): an image from scratch has no directory for temporary files", got)
 	}
 	if err := s.ReaderWrites(); err == nil {
 		t.Error("a connection for reading changed the file")
@@ -159,5 +167,56 @@ func damage(t *testing.T, path string) {
 	defer f.Close()
 	if _, err := f.WriteAt([]byte(strings.Repeat("garbage", 500)), 100); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// An error in the middle of a batch leaves nothing of it, and the next gets the
+// numbers that it would have had, whether rows are inserted many or one at a time.
+func TestErrorsInTheMiddle(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	open(t, path).Close()
+	for _, how := range []string{"ABORT", "ROLLBACK", "FAIL"} {
+		execute(t, path, `CREATE TRIGGER bad_`+how+` BEFORE INSERT ON jobs WHEN new.project = '`+how+`'
+			BEGIN SELECT RAISE(`+how+`, 'no'); END`)
+	}
+	s := open(t, path)
+	next := int64(1)
+	batch := func() []ledger.Entry {
+		entries := make([]ledger.Entry, 30)
+		for i := range entries {
+			entries[i] = ledgertest.Entry(0, "")
+			if i%7 < 3 { // runs of both kinds of statements
+				entries[i].Job.Version = "1"
+			}
+		}
+		return entries
+	}
+	known := ledgertest.Entry(0, "known")
+	if _, err := s.Append(t.Context(), []ledger.Entry{known}); err != nil {
+		t.Fatal(err)
+	}
+	next++
+	for _, how := range []string{"ABORT", "ROLLBACK", "FAIL"} {
+		for _, at := range []int{0, 1, 7, 8, 9, 29} {
+			for _, withKnown := range []bool{false, true} {
+				entries := batch()
+				entries[at].Job.Project = how
+				if withKnown {
+					entries[(at+5)%30] = known
+				}
+				if _, err := s.Append(t.Context(), entries); err == nil {
+					t.Fatalf("%s at %d: no error", how, at)
+				}
+				outcomes, err := s.Append(t.Context(), []ledger.Entry{ledgertest.Entry(0, ""), known})
+				if err != nil || outcomes[0].Seq != next || outcomes[1].Seq != 0 {
+					t.Fatalf("%s at %d: then %v, %v, want number %d", how, at, outcomes, err, next)
+				}
+				next++
+			}
+		}
+	}
+	rows, err := s.Rows(t.Context(), 0, 1000)
+	if err != nil || int64(len(rows)) != next-1 {
+		t.Errorf("%d rows, %v, want %d", len(rows), err, next-1)
 	}
 }
