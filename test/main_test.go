@@ -297,7 +297,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	check(ts, neg, nil)
 }
 
-// signal NAME TERM|KILL.
+// signal NAME TERM|KILL|STOP|CONT.
 func signalProcess(ts *testscript.TestScript, neg bool, args []string) {
 	check(ts, neg, spawned(ts, args[0]).cmd.Process.Signal(signals[args[1]]))
 }

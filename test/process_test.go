@@ -11,6 +11,8 @@ import (
 var signals = map[string]os.Signal{
 	"TERM": syscall.SIGTERM,
 	"KILL": syscall.SIGKILL,
+	"STOP": syscall.SIGSTOP,
+	"CONT": syscall.SIGCONT,
 }
 
 // ticks is how much CPU a process has used, in clock ticks of 10 ms.

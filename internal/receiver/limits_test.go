@@ -89,16 +89,24 @@ func TestRetention(t *testing.T) {
 	r.want(t, "/steps?name=n&project=p&status=success&id=1&finished=2026-02-28T13:00:00Z", 200, `"warnings":[]`)
 	r.want(t, "/steps?name=n&project=p&status=success&id=2&finished=2026-02-28T11:00:00Z", 200, "finished_too_old", "within 24h")
 	r.stop(t)
-	for _, step := range []struct {
-		later time.Duration
-		count string
-	}{{23 * time.Hour, `"duplicates":1`}, {25 * time.Hour, `"duplicates":0`}} {
-		at := now.Add(step.later)
+	o.PruneEvery = time.Millisecond
+	later := func(by time.Duration) *running {
+		at := now.Add(by)
 		o.Now = func() time.Time { return at }
-		o.PruneEvery = time.Millisecond
-		again := start(t, o)
-		time.Sleep(200 * time.Millisecond) // some prunings
-		again.want(t, "/steps?name=n&project=p&status=success&id=1", 200, step.count)
-		again.stop(t)
+		return start(t, o)
+	}
+	r = later(23 * time.Hour)
+	time.Sleep(200 * time.Millisecond) // some prunings
+	r.want(t, "/steps?name=n&project=p&status=success&id=1", 200, `"duplicates":1`)
+	r.stop(t)
+	r = later(25 * time.Hour)
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		_, body := r.get(t, "/steps?name=n&project=p&status=success&id=1")
+		if strings.Contains(body, `"recorded":1`) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the id is not forgotten: %s", body)
+		}
 	}
 }
