@@ -1,7 +1,7 @@
 // Package sqlite keeps a ledger in one SQLite file: the store for one machine,
 // without any set-up.
 //
-// The file is in WAL mode with synchronous=FULL, so a commit is one fdatasync of
+// The file is in WAL mode with synchronous=FULL, so a commit is one fsync of
 // the write-ahead log and survives a power cut. One connection writes; scrapes and
 // questions read over others meanwhile, and so may the sqlite3 shell. A lock beside
 // the file keeps a second receiver away, and numbered migrations bring an older
