@@ -95,6 +95,17 @@ func (s *server) cpu() float64 {
 	return (user + system) / 100 // clock ticks
 }
 
+// stolen is how much processor time the machine's host has given to others, in seconds.
+func stolen() float64 {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(stat)) // "cpu", then user, nice, system, idle, iowait, irq, softirq, steal
+	ticks, _ := strconv.ParseFloat(fields[8], 64)
+	return ticks / 100
+}
+
 // peak is its largest resident memory so far, in MB.
 func (s *server) peak() float64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
