@@ -34,14 +34,14 @@ func FoldName(name string) string {
 	return name
 }
 
-// mayHaveTail spares most names the regular expression: a tail ends in a digit
-// or a bracket.
+// mayHaveTail spares most names the regular expression: a tail ends in a bracket,
+// or in digits behind a space, a colon or a slash.
 func mayHaveTail(name string) bool {
-	if name == "" {
-		return false
+	if strings.HasSuffix(name, "]") {
+		return true
 	}
-	last := name[len(name)-1]
-	return last == ']' || '0' <= last && last <= '9'
+	front := strings.TrimRight(name, "0123456789")
+	return len(front) < len(name) && strings.ContainsAny(name[max(len(front)-1, 0):len(front)], " \t\n\f\r:/\\")
 }
 
 // unexpanded is a CI variable's name where its value was meant: people forget

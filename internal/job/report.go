@@ -63,8 +63,8 @@ func (c *checker) warn(field string, reason Reason, value, remedy string) {
 // text checks what holds for every field. It returns the value trimmed and
 // without control characters, or empty if it was rejected.
 func (c *checker) text(field, value string, limit int) (text string, ok bool) {
-	if value == "" {
-		return "", true
+	if len(value) <= limit && isPlain(value) {
+		return strings.TrimSpace(value), true
 	}
 	if !utf8.ValidString(value) {
 		c.reject(field, InvalidUTF8, value, "send "+field+" in UTF-8")
@@ -201,14 +201,28 @@ func (c *checker) optional(r *Report) {
 		c.warn("url", NotALink, j.URL, "send an http or https address; the field was left out")
 		j.URL = ""
 	}
-	if sent, _ := withoutControls(r.Name); j.Job == "" && strings.TrimSpace(sent) != j.Name {
-		j.Job = strings.TrimSpace(sent) // what folding took away is still worth a look
+	if j.Job == "" && r.Name != j.Name {
+		sent, _ := withoutControls(r.Name)
+		if sent = strings.TrimSpace(sent); sent != j.Name {
+			j.Job = sent // what folding took away is still worth a look
+		}
 	}
 }
 
 func isLink(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+}
+
+// isPlain says whether a text is printable ASCII, as nearly all are, so that nothing
+// about its characters has to be looked at more closely.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // withoutControls replaces every control character with a space.
