@@ -35,16 +35,15 @@ func (t *Totals) Changes() *Checkpoint {
 		Durations:     make([]Duration, 0, len(t.dirtyDurations)),
 		DropDurations: t.dropped,
 	}
-	for k := range t.dirtyRuns {
-		c.Runs = append(c.Runs, *t.runs[k])
+	for _, r := range t.dirtyRuns {
+		c.Runs, r.dirty = append(c.Runs, r.Run), false
 	}
-	for k := range t.dirtyDurations {
-		c.Durations = append(c.Durations, t.durations[k].clone())
+	for _, d := range t.dirtyDurations {
+		c.Durations, d.dirty = append(c.Durations, d.clone()), false
 	}
 	slices.SortFunc(c.Runs, func(a, b Run) int { return a.Compare(b.RunKey) })
 	slices.SortFunc(c.Durations, func(a, b Duration) int { return a.Compare(b.DurationKey) })
-	clear(t.dirtyRuns)
-	clear(t.dirtyDurations)
+	t.dirtyRuns, t.dirtyDurations = t.dirtyRuns[:0], t.dirtyDurations[:0]
 	t.dropped = false
 	return c
 }
@@ -56,11 +55,11 @@ func (t *Totals) Unsaved(c *Checkpoint) {
 	defer t.mu.Unlock()
 	t.dropped = t.dropped || c.DropDurations
 	for i := range c.Runs {
-		t.dirtyRuns[c.Runs[i].RunKey] = struct{}{}
+		t.markRun(t.runs[c.Runs[i].RunKey])
 	}
 	for i := range c.Durations {
-		if k := c.Durations[i].DurationKey; t.durations[k] != nil { // else dropped since
-			t.dirtyDurations[k] = struct{}{}
+		if d := t.durations[c.Durations[i].DurationKey]; d != nil { // else dropped since
+			t.markDuration(d)
 		}
 	}
 }
@@ -73,18 +72,15 @@ func (t *Totals) Load(c *Checkpoint) {
 	defer t.mu.Unlock()
 	t.bounds = slices.Clone(c.Bounds)
 	t.lastJob = c.LastJob
-	t.runs = make(map[RunKey]*Run, len(c.Runs))
+	t.runs = make(map[RunKey]*run, len(c.Runs))
 	for i := range c.Runs {
-		r := c.Runs[i]
-		t.runs[r.RunKey] = &r
+		t.runs[c.Runs[i].RunKey] = &run{Run: c.Runs[i]}
 	}
-	t.durations = make(map[DurationKey]*Duration, len(c.Durations))
+	t.durations = make(map[DurationKey]*duration, len(c.Durations))
 	for i := range c.Durations {
-		d := c.Durations[i].clone()
-		t.durations[d.DurationKey] = &d
+		t.durations[c.Durations[i].DurationKey] = &duration{Duration: c.Durations[i].clone()}
 	}
-	clear(t.dirtyRuns)
-	clear(t.dirtyDurations)
+	t.dirtyRuns, t.dirtyDurations = nil, nil
 	t.dropped = false
 }
 
@@ -100,7 +96,7 @@ func (t *Totals) Rebound(bounds []float64) (dropped int) {
 	dropped = len(t.durations)
 	t.bounds = slices.Clone(bounds)
 	clear(t.durations)
-	clear(t.dirtyDurations)
+	t.dirtyDurations = nil
 	t.dropped = true
 	return dropped
 }

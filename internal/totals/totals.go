@@ -15,6 +15,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,26 +61,36 @@ type Duration struct {
 type Totals struct {
 	mu        sync.Mutex
 	bounds    []float64 // seconds; replaced, never changed in place
-	runs      map[RunKey]*Run
-	durations map[DurationKey]*Duration
-	// What the next checkpoint has to store.
-	dirtyRuns      map[RunKey]struct{}
-	dirtyDurations map[DurationKey]struct{}
+	runs      map[RunKey]*run
+	durations map[DurationKey]*duration
+	// What the next checkpoint has to store, each once.
+	dirtyRuns      []*run
+	dirtyDurations []*duration
 	dropped        bool // all stored histograms are void
 
 	lastJob time.Time // latest receipt
 }
 
+// A run is a Run and whether it waits to be stored; so is a duration.
+type (
+	run struct {
+		Run
+		dirty bool
+	}
+	duration struct {
+		Duration
+		dirty bool
+	}
+)
+
 // New returns empty totals whose histograms have the given upper bounds, in
 // seconds, ascending, without +Inf.
 func New(bounds []float64) *Totals {
 	return &Totals{
-		bounds:         slices.Clone(bounds),
-		dropped:        true, // the first checkpoint stores the bounds, even if no job came by then
-		runs:           map[RunKey]*Run{},
-		durations:      map[DurationKey]*Duration{},
-		dirtyRuns:      map[RunKey]struct{}{},
-		dirtyDurations: map[DurationKey]struct{}{},
+		bounds:    slices.Clone(bounds),
+		dropped:   true, // the first checkpoint stores the bounds, even if no job came by then
+		runs:      map[RunKey]*run{},
+		durations: map[DurationKey]*duration{},
 	}
 }
 
@@ -99,21 +110,37 @@ func (t *Totals) Apply(received time.Time, j *job.Job) {
 func (t *Totals) addRun(k RunKey, received time.Time) {
 	r := t.runs[k]
 	if r == nil {
-		r = &Run{RunKey: k, Created: received}
+		k.Template, k.Project = strings.Clone(k.Template), strings.Clone(k.Project) // not the request they came in
+		r = &run{Run: Run{RunKey: k, Created: received}}
 		t.runs[k] = r
 	}
 	r.Count++
-	t.dirtyRuns[k] = struct{}{}
+	t.markRun(r)
+}
+
+func (t *Totals) markRun(r *run) {
+	if !r.dirty {
+		r.dirty = true
+		t.dirtyRuns = append(t.dirtyRuns, r)
+	}
 }
 
 func (t *Totals) addDuration(k DurationKey, received time.Time, took time.Duration) {
 	d := t.durations[k]
 	if d == nil {
-		d = &Duration{DurationKey: k, Created: received, Buckets: make([]uint64, len(t.bounds)+1)}
+		k.Template = strings.Clone(k.Template) // as in addRun
+		d = &duration{Duration: Duration{DurationKey: k, Created: received, Buckets: make([]uint64, len(t.bounds)+1)}}
 		t.durations[k] = d
 	}
 	d.observe(t.bounds, took)
-	t.dirtyDurations[k] = struct{}{}
+	t.markDuration(d)
+}
+
+func (t *Totals) markDuration(d *duration) {
+	if !d.dirty {
+		d.dirty = true
+		t.dirtyDurations = append(t.dirtyDurations, d)
+	}
 }
 
 func (d *Duration) observe(bounds []float64, took time.Duration) {
@@ -146,7 +173,7 @@ func (t *Totals) Snapshot() *Snapshot {
 		Durations: make([]Duration, 0, len(t.durations)),
 	}
 	for _, r := range t.runs {
-		s.Runs = append(s.Runs, *r)
+		s.Runs = append(s.Runs, r.Run)
 	}
 	for _, d := range t.durations {
 		s.Durations = append(s.Durations, d.clone())
