@@ -32,10 +32,11 @@ const readers = 4
 
 // A Store is a ledger.Store over one SQLite file.
 type Store struct {
-	pool     *sql.DB   // of the writer only
-	writer   *sql.Conn // the one connection that changes the file
-	inserter *inserter // over writer
-	reader   *sql.DB   // connections that can't
+	pool     *sql.DB // of the writer only
+	writer   *writer
+	inserter *inserter // over writer, as is saver
+	saver    *saver
+	reader   *sql.DB // connections that can't
 	lock     *os.File
 	created  time.Time
 	last     int64 // number of the last row that ever was
@@ -62,10 +63,14 @@ func Open(ctx context.Context, path string, now time.Time) (_ *Store, err error)
 	if s.pool, err = open(file, "_txlock=immediate", "_pragma=synchronous(FULL)"); err != nil {
 		return nil, err
 	}
-	if s.writer, err = s.pool.Conn(ctx); err != nil {
+	conn, err := s.pool.Conn(ctx)
+	if err != nil {
 		return nil, explain(err)
 	}
-	if err := migrate(ctx, s.writer, now); err != nil {
+	if err := migrate(ctx, conn, now); err != nil {
+		return nil, errors.Join(explain(err), conn.Close())
+	}
+	if s.writer, err = newWriter(conn); err != nil {
 		return nil, explain(err)
 	}
 	// The file's name must survive a power cut as well as what is in it.
@@ -104,7 +109,10 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the number of the last job: %w", err)
 	}
-	s.inserter, err = newInserter(s.writer)
+	if s.inserter, err = newInserter(s.writer); err != nil {
+		return err
+	}
+	s.saver, err = newSaver(s.writer)
 	return err
 }
 
@@ -115,14 +123,11 @@ func (s *Store) Created() time.Time { return s.created }
 // write-ahead log into the file.
 func (s *Store) Close() error {
 	var errs []error
-	if s.inserter != nil {
-		errs = append(errs, s.inserter.close())
-	}
 	if s.reader != nil {
 		errs = append(errs, s.reader.Close())
 	}
 	if s.writer != nil {
-		errs = append(errs, s.writer.Close())
+		errs = append(errs, s.writer.close())
 	}
 	if s.pool != nil {
 		errs = append(errs, s.pool.Close())

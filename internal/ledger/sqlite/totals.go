@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -92,74 +93,92 @@ func loadDurations(ctx context.Context, tx *sql.Tx, bounds int) ([]totals.Durati
 	return durations, rows.Err()
 }
 
-// SaveTotals implements ledger.Store.
-func (s *Store) SaveTotals(ctx context.Context, c *totals.Checkpoint, upTo int64) error {
-	tx, err := s.writer.BeginTx(ctx, nil)
-	if err != nil {
-		return explain(err)
-	}
-	defer tx.Rollback() // does nothing after Commit
-	if err := errors.Join(
-		saveHeader(ctx, tx, c, upTo),
-		saveRuns(ctx, tx, c.Runs),
-		saveDurations(ctx, tx, c.Durations),
-	); err != nil {
-		return explain(err)
-	}
-	return explain(tx.Commit())
+// A saver stores checkpoints.
+type saver struct {
+	*writer
+	dropHeader, dropDurations driver.Stmt
+	putHeader, putDuration    driver.Stmt
+	putRuns                   [len(chunks)]driver.Stmt
 }
 
-func saveHeader(ctx context.Context, tx *sql.Tx, c *totals.Checkpoint, upTo int64) error {
+const runColumns = "template, project, status, labels, created, count"
+
+func newSaver(w *writer) (*saver, error) {
+	sv := &saver{writer: w}
+	var err error
+	sv.dropHeader, err = w.prepare(`DELETE FROM totals WHERE up_to <= ?`, err)
+	sv.dropDurations, err = w.prepare(`DELETE FROM totals_durations`, err)
+	sv.putHeader, err = w.prepare(`INSERT INTO totals (up_to, bounds, last_job)
+		SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM totals)`, err)
+	sv.putDuration, err = w.prepare(`INSERT OR REPLACE INTO totals_durations
+		(template, status, labels, created, count, sum, buckets, zero, exp) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, err)
+	for i, rows := range chunks {
+		// Not REPLACE, which deletes first: here the key nearly always exists.
+		sv.putRuns[i], err = w.prepare(fmt.Sprintf(`INSERT INTO totals_runs (%s) VALUES %s
+			ON CONFLICT DO UPDATE SET created = excluded.created, count = excluded.count`,
+			runColumns, placeholders(runColumns, rows)), err)
+	}
+	return sv, err
+}
+
+// SaveTotals implements ledger.Store.
+func (s *Store) SaveTotals(_ context.Context, c *totals.Checkpoint, upTo int64) error {
+	return explain(s.saver.transaction(func() error {
+		if err := s.saver.header(c, upTo); err != nil {
+			return err
+		}
+		if err := s.saver.runs(c.Runs); err != nil {
+			return err
+		}
+		return s.saver.durations(c.Durations)
+	}))
+}
+
+// errLater says that somebody else has stored a later checkpoint.
+var errLater = errors.New("totals up to a later job are stored already: does another receiver write here?")
+
+func (sv *saver) header(c *totals.Checkpoint, upTo int64) error {
 	bounds, err := json.Marshal(append([]float64{}, c.Bounds...)) // never null
 	if err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, `DELETE FROM totals WHERE up_to <= ?`, upTo); err != nil {
+	sv.bind(upTo)
+	if _, err := sv.execute(sv.dropHeader); err != nil {
 		return err
-	}
-	var later sql.NullInt64
-	if err := tx.QueryRowContext(ctx, `SELECT max(up_to) FROM totals`).Scan(&later); err != nil {
-		return err
-	}
-	if later.Valid {
-		return fmt.Errorf("totals up to job %d are stored already, these end at %d: does another receiver write here?", later.Int64, upTo)
 	}
 	if c.DropDurations {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM totals_durations`); err != nil {
+		if _, err := sv.execute(sv.dropDurations); err != nil {
 			return err
 		}
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO totals (up_to, bounds, last_job) VALUES (?, ?, ?)`,
-		upTo, string(bounds), nullMicros(c.LastJob))
+	var lastJob driver.Value // nil is NULL
+	if !c.LastJob.IsZero() {
+		lastJob = micros(c.LastJob)
+	}
+	sv.bind(upTo, string(bounds), lastJob)
+	n, err := sv.execute(sv.putHeader)
+	if err == nil && n == 0 {
+		err = errLater
+	}
 	return err
 }
 
-func saveRuns(ctx context.Context, tx *sql.Tx, runs []totals.Run) error {
-	put, err := tx.PrepareContext(ctx, `INSERT INTO totals_runs (template, project, status, labels, created, count)
-		VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT DO UPDATE SET created = excluded.created, count = excluded.count`)
-	if err != nil {
-		return err
-	}
-	defer put.Close()
-	for i := range runs {
-		r := &runs[i]
-		if _, err := put.ExecContext(ctx, r.Template, r.Project, string(r.Status), r.Labels,
-			micros(r.Created), r.Count); err != nil {
-			return err
+func (sv *saver) runs(runs []totals.Run) error {
+	for i, rows := range chunks {
+		for ; len(runs) >= rows; runs = runs[rows:] {
+			for j := range runs[:rows] {
+				r := &runs[j]
+				sv.bind(r.Template, r.Project, string(r.Status), r.Labels, micros(r.Created), int64(r.Count))
+			}
+			if _, err := sv.execute(sv.putRuns[i]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func saveDurations(ctx context.Context, tx *sql.Tx, durations []totals.Duration) error {
-	put, err := tx.PrepareContext(ctx, `INSERT OR REPLACE INTO totals_durations
-		(template, status, labels, created, count, sum, buckets, zero, exp)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`)
-	if err != nil {
-		return err
-	}
-	defer put.Close()
+func (sv *saver) durations(durations []totals.Duration) error {
 	for i := range durations {
 		d := &durations[i]
 		buckets, err := json.Marshal(d.Buckets)
@@ -170,8 +189,9 @@ func saveDurations(ctx context.Context, tx *sql.Tx, durations []totals.Duration)
 		if err != nil {
 			return err
 		}
-		if _, err := put.ExecContext(ctx, d.Template, string(d.Status), d.Labels, micros(d.Created),
-			d.Count, d.Sum, string(buckets), d.Exp.Zero, string(exp)); err != nil {
+		sv.bind(d.Template, string(d.Status), d.Labels, micros(d.Created),
+			int64(d.Count), d.Sum, string(buckets), int64(d.Exp.Zero), string(exp))
+		if _, err := sv.execute(sv.putDuration); err != nil {
 			return err
 		}
 	}
