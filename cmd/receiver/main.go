@@ -32,6 +32,7 @@ import (
 const stopTimeout = 25 * time.Second
 
 func main() {
+	relaxGC()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	options, err := parse(os.Args[1:], os.Stderr)

@@ -95,7 +95,10 @@ type Ledger struct {
 	totals  *totals.Totals
 	applied int64 // number of the last row in totals
 
-	saved int64 // number of the last row in the stored checkpoint; the writer's own
+	// The writer's own.
+	saved   int64         // number of the last row in the stored checkpoint
+	batch   []*submission // used again for each commit, as is entries
+	entries []Entry
 }
 
 // Open loads the totals from the store, folds the rows behind its checkpoint,
@@ -146,19 +149,20 @@ func (l *Ledger) load(ctx context.Context) error {
 // each entry, a power cut can't undo them, and Totals has them. The entries are
 // the Ledger's from now on.
 //
-// After ErrQueueFull, ErrClosed and errors of the store nothing is recorded. If
-// ctx ends first, its error is returned and the entries may be recorded or not.
-func (l *Ledger) Record(ctx context.Context, entries []Entry) ([]Outcome, error) {
-	s := &submission{entries: entries, done: make(chan struct{})}
-	if err := l.submit(s); err != nil {
-		return nil, err
+// After any error nothing is recorded. There is no context: what waits for its
+// commit can't be taken back, and to say so before it is known would be a guess.
+func (l *Ledger) Record(entries []Entry) ([]Outcome, error) {
+	s := submissions.Get().(*submission)
+	s.entries = entries
+	err := l.submit(s)
+	if err == nil {
+		<-s.done
+		err = s.err
 	}
-	select {
-	case <-s.done:
-		return s.outcomes, s.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	outcomes := s.outcomes
+	*s = submission{done: s.done}
+	submissions.Put(s)
+	return outcomes, err
 }
 
 func (l *Ledger) submit(s *submission) error {

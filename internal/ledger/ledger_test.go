@@ -62,7 +62,7 @@ func closeLedger(t *testing.T, l *ledger.Ledger) {
 
 func record(t *testing.T, l *ledger.Ledger, entries ...ledger.Entry) []ledger.Outcome {
 	t.Helper()
-	outcomes, err := l.Record(t.Context(), entries)
+	outcomes, err := l.Record(entries)
 	if err != nil {
 		t.Fatalf("Record: %v", err)
 	}
@@ -209,7 +209,7 @@ func TestGroupCommit(t *testing.T) {
 	var senders sync.WaitGroup
 	send := func(id string) {
 		senders.Go(func() {
-			if _, err := l.Record(context.Background(), []ledger.Entry{ledgertest.Entry(0, id)}); err != nil {
+			if _, err := l.Record([]ledger.Entry{ledgertest.Entry(0, id)}); err != nil {
 				t.Error(err)
 			}
 			answered.Add(1)
@@ -265,7 +265,7 @@ func TestFailedCommit(t *testing.T) {
 	try := func() error {
 		done := make(chan error, 1)
 		go func() {
-			_, err := l.Record(context.Background(), []ledger.Entry{ledgertest.Entry(0, "a")})
+			_, err := l.Record([]ledger.Entry{ledgertest.Entry(0, "a")})
 			done <- err
 		}()
 		g.pass()
@@ -297,7 +297,7 @@ func TestQueueFull(t *testing.T) {
 			for i := range entries {
 				entries[i] = ledgertest.Entry(0, "")
 			}
-			if _, err := l.Record(context.Background(), entries); err != nil {
+			if _, err := l.Record(entries); err != nil {
 				t.Error(err)
 			}
 		})
@@ -307,7 +307,7 @@ func TestQueueFull(t *testing.T) {
 	send(ledger.MaxQueue - 1)
 	waitFor(t, func() bool { return l.Stats().Waiting == ledger.MaxQueue-1 })
 	two := []ledger.Entry{ledgertest.Entry(0, ""), ledgertest.Entry(0, "")}
-	if _, err := l.Record(t.Context(), two); !errors.Is(err, ledger.ErrQueueFull) {
+	if _, err := l.Record(two); !errors.Is(err, ledger.ErrQueueFull) {
 		t.Errorf("two jobs where there is room for one: %v", err)
 	}
 	send(1)
@@ -330,7 +330,7 @@ func TestCloseDrains(t *testing.T) {
 	var senders sync.WaitGroup
 	for i := range 10 {
 		senders.Go(func() {
-			if _, err := l.Record(context.Background(), []ledger.Entry{ledgertest.Entry(0, fmt.Sprint(i))}); err != nil {
+			if _, err := l.Record([]ledger.Entry{ledgertest.Entry(0, fmt.Sprint(i))}); err != nil {
 				t.Errorf("taken in before Close: %v", err)
 			}
 		})
@@ -344,7 +344,7 @@ func TestCloseDrains(t *testing.T) {
 	if err := l.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Close while a commit hangs: %v", err)
 	}
-	if _, err := l.Record(t.Context(), []ledger.Entry{ledgertest.Entry(0, "")}); !errors.Is(err, ledger.ErrClosed) {
+	if _, err := l.Record([]ledger.Entry{ledgertest.Entry(0, "")}); !errors.Is(err, ledger.ErrClosed) {
 		t.Errorf("Record after Close: %v", err)
 	}
 	if err := l.Check(t.Context()); !errors.Is(err, ledger.ErrClosed) {
@@ -404,7 +404,7 @@ func TestTotalsWhileRecording(t *testing.T) {
 	for s := range 4 {
 		senders.Go(func() {
 			for i := range 100 {
-				if _, err := l.Record(context.Background(), []ledger.Entry{ledgertest.Entry(0, fmt.Sprint(s, "/", i))}); err != nil {
+				if _, err := l.Record([]ledger.Entry{ledgertest.Entry(0, fmt.Sprint(s, "/", i))}); err != nil {
 					t.Error(err)
 				}
 				acknowledged.Add(1)

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -23,8 +24,11 @@ type submission struct {
 	entries  []Entry
 	outcomes []Outcome
 	err      error
-	done     chan struct{} // closed when outcomes and err are final
+	done     chan struct{} // has room for the one word that outcomes and err are final
 }
+
+// submissions are used again, for there is one for every request.
+var submissions = sync.Pool{New: func() any { return &submission{done: make(chan struct{}, 1)} }}
 
 // write is the writer: the only goroutine that changes the store. It ends when
 // the queue is closed and empty.
@@ -55,7 +59,7 @@ func (l *Ledger) write() {
 
 // gather returns first and what else waits, up to maxBatch jobs.
 func (l *Ledger) gather(first *submission) []*submission {
-	batch, n := []*submission{first}, len(first.entries)
+	batch, n := append(l.batch[:0], first), len(first.entries)
 gathering:
 	for n < maxBatch {
 		select {
@@ -69,6 +73,7 @@ gathering:
 			break gathering
 		}
 	}
+	l.batch = batch
 	l.mu.Lock()
 	l.waiting -= n
 	l.mu.Unlock()
@@ -79,13 +84,7 @@ gathering:
 // this order, or an answer could promise what a crash undoes, or what the next
 // scrape does not show.
 func (l *Ledger) commit(ctx context.Context, batch []*submission) {
-	entries := batch[0].entries
-	if len(batch) > 1 {
-		entries = nil
-		for _, s := range batch {
-			entries = append(entries, s.entries...)
-		}
-	}
+	entries := l.together(batch)
 	start := time.Now()
 	outcomes, err := l.store.Append(ctx, entries)
 	l.opts.OnCommit(outcomes, time.Since(start), err)
@@ -98,8 +97,21 @@ func (l *Ledger) commit(ctx context.Context, batch []*submission) {
 		if s.err = err; err == nil {
 			s.outcomes, outcomes = outcomes[:len(s.entries)], outcomes[len(s.entries):]
 		}
-		close(s.done)
+		s.done <- struct{}{}
 	}
+}
+
+// together is what the submissions of a batch hold, in a buffer that is used again.
+func (l *Ledger) together(batch []*submission) []Entry {
+	if len(batch) == 1 {
+		return batch[0].entries
+	}
+	clear(l.entries) // or texts of jobs long recorded stay in memory
+	l.entries = l.entries[:0]
+	for _, s := range batch {
+		l.entries = append(l.entries, s.entries...)
+	}
+	return l.entries
 }
 
 // apply folds what was just committed, without reading it back. A row that a

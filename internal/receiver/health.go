@@ -1,7 +1,6 @@
 package receiver
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -141,7 +140,6 @@ func (h *health) unread(status int) {
 // unrecorded counts a request that was answered 503.
 func (h *health) unrecorded(err error) {
 	switch {
-	case errors.Is(err, context.Canceled): // the sender hung up before it was answered
 	case errors.Is(err, ledger.ErrQueueFull):
 		h.refused.WithLabelValues(queueFull).Inc()
 	default:

@@ -50,8 +50,7 @@ type Options struct {
 // Limits at the door. A job's request is a few hundred bytes and its answer takes
 // one commit; the rest is for slow networks, and for scrapes of many series.
 const (
-	headerTimeout  = 10 * time.Second
-	requestTimeout = 30 * time.Second
+	requestTimeout = 15 * time.Second // for header and body; two times would be one more timer to set for each request
 	answerTimeout  = 60 * time.Second // from the end of the header
 	idleTimeout    = 2 * time.Minute
 	maxHeader      = 64 << 10         // bytes; a GET with every field at its limit fits
@@ -92,7 +91,7 @@ func New(ctx context.Context, o Options) (_ *Receiver, err error) {
 	health.watch(r.ledger)
 	r.server = &http.Server{
 		Handler:           r.routes(health),
-		ReadHeaderTimeout: headerTimeout,
+		ReadHeaderTimeout: requestTimeout,
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      answerTimeout,
 		IdleTimeout:       idleTimeout,

@@ -1,7 +1,6 @@
 package receiver
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -35,12 +34,12 @@ func (r *Receiver) routes(h *health) http.Handler {
 
 // record is the way from the wire into the ledger.
 func (r *Receiver) record(h *health) steps.Recorder {
-	return func(ctx context.Context, received time.Time, jobs []job.Job) (recorded int, err error) {
+	return func(received time.Time, jobs []job.Job) (recorded int, err error) {
 		entries := make([]ledger.Entry, len(jobs))
 		for i := range jobs {
 			entries[i] = ledger.Entry{Received: job.Instant(received), Job: jobs[i]}
 		}
-		outcomes, err := r.ledger.Record(ctx, entries)
+		outcomes, err := r.ledger.Record(entries)
 		if err != nil {
 			h.unrecorded(err)
 			return 0, err

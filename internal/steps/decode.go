@@ -42,6 +42,11 @@ func badRequest(format string, args ...any) error {
 // decode reads the jobs that a request brings, whatever its form. Its error is a
 // *requestError.
 func decode(w http.ResponseWriter, r *http.Request) ([]item, error) {
+	if r.Method == http.MethodGet {
+		if report, ok := plainQuery(r.URL.RawQuery); ok {
+			return []item{{report: report}}, nil
+		}
+	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, badRequest("the query can't be read: %v: escape %%, & and ; in values (curl -G --data-urlencode does)", err)
@@ -144,15 +149,27 @@ func decodeJSON(body []byte) ([]item, error) {
 		return nil, badRequest("the body is empty: send a JSON object or an array of them")
 	}
 	if body[0] != '[' {
+		if i, ok := plainObject(string(body)); ok {
+			return []item{i}, nil
+		}
 		if !json.Valid(body) {
 			return nil, badRequest("the body is not one JSON value: %s", jsonFault(body))
 		}
 		return []item{decodeObject(body)}, nil
 	}
+	quick := plain{text: string(body)}
+	if items, ok := quick.array(); ok {
+		return items, nil
+	}
 	if !json.Valid(body) {
 		return nil, badRequest("the body is not a JSON array: %s", jsonFault(body))
 	}
-	// One by one: a body can hold far more values than are accepted.
+	return decodeArray(body)
+}
+
+// decodeArray reads what is a JSON array, one item after the other: a body can hold far
+// more values than are accepted.
+func decodeArray(body []byte) ([]item, error) {
 	var items []item
 	array := json.NewDecoder(bytes.NewReader(body))
 	if _, err := array.Token(); err != nil {
@@ -175,23 +192,37 @@ func decodeJSON(body []byte) ([]item, error) {
 // is none is an item with a problem, so that one bad line costs one job.
 func decodeNDJSON(body []byte) ([]item, error) {
 	var items []item
-	for line := range bytes.Lines(trim(body)) {
-		if line = bytes.TrimSpace(line); len(line) == 0 {
+	for line := range strings.Lines(string(trim(body))) {
+		if line = strings.TrimSpace(line); line == "" {
 			continue
 		}
 		if len(items) == MaxItems {
 			return nil, tooMany()
 		}
-		if !json.Valid(line) {
-			items = append(items, badItem(job.NotJSON, line, "send one JSON object on each line: "+jsonFault(line)))
-			continue
-		}
-		items = append(items, decodeObject(line))
+		items = append(items, decodeLine(line))
 	}
 	if len(items) == 0 {
 		return nil, badRequest("the body is empty: send a JSON object on each line")
 	}
 	return items, nil
+}
+
+func decodeLine(line string) item {
+	if i, ok := plainObject(line); ok {
+		return i
+	}
+	text := []byte(line)
+	if !json.Valid(text) {
+		return badItem(job.NotJSON, text, "send one JSON object on each line: "+jsonFault(text))
+	}
+	return decodeObject(text)
+}
+
+// plainObject reads an object, and only it, if nothing in it is unusual.
+func plainObject(text string) (i item, ok bool) {
+	p := plain{text: text}
+	i.report, ok = p.object()
+	return i, ok && p.end()
 }
 
 // trim removes white space, and the byte order mark that some editors write.

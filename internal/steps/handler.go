@@ -10,10 +10,10 @@ package steps
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,7 +23,7 @@ import (
 // A Recorder makes jobs durable. It returns how many of them count from now on;
 // the others counted before. After an error none of them is recorded, and the
 // sender should try again.
-type Recorder func(ctx context.Context, received time.Time, jobs []job.Job) (recorded int, err error)
+type Recorder func(received time.Time, jobs []job.Job) (recorded int, err error)
 
 // Options say how a Handler works. All but Observe are needed.
 type Options struct {
@@ -50,13 +50,13 @@ func Handler(o Options) http.Handler {
 		o.Refused = func(int) {}
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
+		w.Header()["Cache-Control"] = noStore
 		answer, err := o.serve(w, r)
 		if err != nil {
 			writeProblem(w, err)
 			return
 		}
-		writeJSON(w, http.StatusOK, TypeJSON, answer)
+		writeAnswer(w, &answer)
 	})
 }
 
@@ -82,7 +82,7 @@ func (o *Options) serve(w http.ResponseWriter, r *http.Request) (Answer, error) 
 		return Answer{}, &errNothingGood{answer}
 	}
 	if len(jobs) > 0 {
-		if answer.Recorded, err = o.Record(r.Context(), received, jobs); err != nil {
+		if answer.Recorded, err = o.Record(received, jobs); err != nil {
 			return Answer{}, &unavailable{err}
 		}
 		answer.Duplicates = len(jobs) - answer.Recorded
@@ -110,19 +110,22 @@ func refuse(w http.ResponseWriter, r *http.Request) error {
 	if r.Header.Get("Sec-Fetch-Site") == "cross-site" {
 		return &requestError{http.StatusForbidden, "a page of another site can't record jobs"}
 	}
-	for _, header := range []string{"Purpose", "Sec-Purpose", "X-Purpose", "X-Moz"} {
-		if strings.Contains(strings.ToLower(r.Header.Get(header)), "prefetch") {
+	for _, header := range prefetchHeaders {
+		if purpose := r.Header.Get(header); purpose != "" && strings.Contains(strings.ToLower(purpose), "prefetch") {
 			return &requestError{http.StatusForbidden, "a prefetch can't record jobs"}
 		}
 	}
 	return nil
 }
 
+// prefetchHeaders are where browsers say that nobody asked for a page yet.
+var prefetchHeaders = [...]string{"Purpose", "Sec-Purpose", "X-Purpose", "X-Moz"}
+
 // check sorts items into jobs to record and an answer that says what is wrong with
 // the others.
 func (o *Options) check(items []item, received time.Time) (Answer, Tally, []job.Job) {
-	warned, rejected := newFindings(), newFindings()
-	var jobs []job.Job
+	warned, rejected := findings{listed: []job.Problem{}}, findings{listed: []job.Problem{}}
+	jobs := make([]job.Job, 0, len(items))
 	for i := range items {
 		if len(items[i].problems) > 0 {
 			rejected.add(i, items[i].problems)
@@ -143,17 +146,16 @@ func (o *Options) check(items []item, received time.Time) (Answer, Tally, []job.
 
 // findings are the problems of a request's items: all counted, the first listed.
 type findings struct {
-	listed   []job.Problem
+	listed   []job.Problem // never nil: answers have it as an array
 	unlisted int
-	counts   map[job.Reason]int
-}
-
-func newFindings() *findings {
-	return &findings{listed: []job.Problem{}, counts: map[job.Reason]int{}}
+	counts   map[job.Reason]int // nil if there are none
 }
 
 // add takes the problems of the item with the given index.
 func (f *findings) add(index int, problems []job.Problem) {
+	if len(problems) > 0 && f.counts == nil {
+		f.counts = map[job.Reason]int{}
+	}
 	for _, p := range problems {
 		f.counts[p.Reason]++
 		if len(f.listed) == maxListed {
@@ -196,6 +198,29 @@ func writeProblem(w http.ResponseWriter, err error) {
 	}
 	p.Title = http.StatusText(p.Status)
 	writeJSON(w, p.Status, typeProblem, p)
+}
+
+// Values of headers that are always the same; net/http copies them.
+var (
+	noStore  = []string{"no-store"}
+	noSniff  = []string{"nosniff"}
+	jsonType = []string{TypeJSON}
+)
+
+// writeAnswer writes what nearly every sender gets, that all its jobs count, without
+// the detour over encoding/json.
+func writeAnswer(w http.ResponseWriter, a *Answer) {
+	if len(a.Warnings) > 0 || len(a.Rejected) > 0 {
+		writeJSON(w, http.StatusOK, TypeJSON, a)
+		return
+	}
+	body := make([]byte, 0, 80)
+	body = strconv.AppendInt(append(body, `{"recorded":`...), int64(a.Recorded), 10)
+	body = strconv.AppendInt(append(body, `,"duplicates":`...), int64(a.Duplicates), 10)
+	body = append(body, `,"warnings":[],"rejected":[]}`+"\n"...)
+	header := w.Header()
+	header["Content-Type"], header["X-Content-Type-Options"] = jsonType, noSniff
+	_, _ = w.Write(body) // a sender that is gone retries
 }
 
 func writeJSON(w http.ResponseWriter, status int, contentType string, v any) {

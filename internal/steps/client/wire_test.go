@@ -1,7 +1,6 @@
 package client_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"net/http/httptest"
@@ -18,7 +17,7 @@ func TestAgainstTheHandler(t *testing.T) {
 	t.Parallel()
 	var failure error
 	server := httptest.NewServer(steps.Handler(steps.Options{
-		Record: func(_ context.Context, _ time.Time, jobs []job.Job) (int, error) { return len(jobs), failure },
+		Record: func(_ time.Time, jobs []job.Job) (int, error) { return len(jobs), failure },
 		Now:    time.Now, Retention: 24 * time.Hour,
 	}))
 	defer server.Close()
