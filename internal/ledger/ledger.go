@@ -35,8 +35,12 @@ var (
 	ErrClosed    = errors.New("the ledger is closed")
 )
 
-// MaxQueue is how many jobs may wait to be recorded.
+// MaxQueue is how many jobs may wait to be recorded: as many of small requests as of
+// large ones, so that neither keeps the other out.
 const MaxQueue = 10_000
+
+// SmallRequest is how many jobs a request may bring to wait among the small ones.
+const SmallRequest = 10
 
 // Options say how a Ledger works. The zero value of each field means its default.
 type Options struct {
@@ -82,12 +86,13 @@ type Ledger struct {
 	store Store
 	opts  Options
 
-	queue   chan *submission
+	lanes   [2]lane       // for small requests and for large ones
 	stopped chan struct{} // closed when the writer is done
 
-	mu      sync.Mutex // guards waiting and closed, and sends on queue
-	waiting int        // jobs in queue, not yet taken by the writer
-	closed  bool
+	mu     sync.Mutex // guards how many wait and closed, and sends on queues
+	closed bool
+
+	trouble trouble
 
 	// fold guards the totals and how far they have read, so that a row is
 	// applied once, by the writer or by a scrape, whoever comes first.
@@ -101,6 +106,12 @@ type Ledger struct {
 	entries []Entry
 }
 
+// A lane is a queue of requests of one size.
+type lane struct {
+	queue   chan *submission
+	waiting int // jobs in queue, not yet taken by the writer
+}
+
 // Open loads the totals from the store, folds the rows behind its checkpoint,
 // and starts the writer. The store is the Ledger's from now on, also if Open
 // fails: it is closed then.
@@ -109,9 +120,12 @@ func Open(ctx context.Context, store Store, opts Options) (*Ledger, error) {
 	l := &Ledger{
 		store:   store,
 		opts:    opts,
-		queue:   make(chan *submission, MaxQueue),
 		stopped: make(chan struct{}),
 		totals:  totals.New(opts.Bounds),
+		trouble: trouble{logger: opts.Logger},
+	}
+	for i := range l.lanes {
+		l.lanes[i].queue = make(chan *submission, MaxQueue)
 	}
 	if err := l.load(ctx); err != nil {
 		return nil, errors.Join(err, store.Close())
@@ -125,6 +139,9 @@ func (l *Ledger) load(ctx context.Context) error {
 	checkpoint, upTo, err := l.store.LoadTotals(ctx)
 	if err != nil {
 		return fmt.Errorf("loading the totals: %w", err)
+	}
+	if err := l.sound(ctx, checkpoint, upTo); err != nil {
+		return err
 	}
 	if checkpoint != nil {
 		l.totals.Load(checkpoint)
@@ -143,6 +160,27 @@ func (l *Ledger) load(ctx context.Context) error {
 	// At once, so that the bounds of now are those that jobs from now on belong
 	// to, whatever the bounds of the next start.
 	return l.checkpoint(ctx)
+}
+
+// sound refuses a checkpoint that can't be whole. Every job has a number of its own and
+// none is left out, so the counters of a checkpoint up to job N add up to N.
+func (l *Ledger) sound(ctx context.Context, c *totals.Checkpoint, upTo int64) error {
+	const remedy = "restore a backup; receiver verify says more"
+	if c == nil {
+		first, err := l.store.Rows(ctx, 0, 1)
+		if err == nil && len(first) > 0 && first[0].Seq > 1 {
+			err = fmt.Errorf("its totals are gone, and so are the jobs before number %d, which only they knew: %s", first[0].Seq, remedy)
+		}
+		return err
+	}
+	counted := int64(0)
+	for i := range c.Runs {
+		counted += int64(c.Runs[i].Count)
+	}
+	if counted != upTo {
+		return fmt.Errorf("its totals are damaged: they count %d jobs, of %d that were recorded by then: %s", counted, upTo, remedy)
+	}
+	return nil
 }
 
 // Record makes the entries durable and counted. When it returns outcomes, one for
@@ -171,12 +209,20 @@ func (l *Ledger) submit(s *submission) error {
 	if l.closed {
 		return ErrClosed
 	}
-	if l.waiting+len(s.entries) > MaxQueue {
+	lane := l.laneOf(s)
+	if lane.waiting+len(s.entries) > MaxQueue {
 		return ErrQueueFull
 	}
-	l.waiting += len(s.entries)
-	l.queue <- s // never blocks: it has room for MaxQueue, and each holds a job
+	lane.waiting += len(s.entries)
+	lane.queue <- s // never blocks: it has room for MaxQueue, and each holds a job
 	return nil
+}
+
+func (l *Ledger) laneOf(s *submission) *lane {
+	if len(s.entries) <= SmallRequest {
+		return &l.lanes[0]
+	}
+	return &l.lanes[1]
 }
 
 // Totals returns the totals of all jobs in the ledger: of every job that Record
@@ -190,7 +236,7 @@ func (l *Ledger) Totals(ctx context.Context) (*totals.Snapshot, error) {
 	return l.totals.Snapshot(), nil
 }
 
-// Check fails if the ledger can't be read or is closed.
+// Check fails, with the reason, if jobs can't be recorded or the ledger can't be read.
 func (l *Ledger) Check(ctx context.Context) error {
 	l.mu.Lock()
 	closed := l.closed
@@ -198,9 +244,19 @@ func (l *Ledger) Check(ctx context.Context) error {
 	if closed {
 		return ErrClosed
 	}
+	if err := l.trouble.now(); err != nil {
+		return err
+	}
 	_, err := l.store.Rows(ctx, 0, 1)
 	return err
 }
+
+// Writable reports whether jobs can be recorded, as far as is known from the last
+// attempt.
+func (l *Ledger) Writable() bool { return l.trouble.now() == nil }
+
+// Space is how much room the ledger takes.
+func (l *Ledger) Space() (Space, error) { return l.store.Space() }
 
 // Created is when the ledger was made.
 func (l *Ledger) Created() time.Time { return l.store.Created() }
@@ -208,13 +264,16 @@ func (l *Ledger) Created() time.Time { return l.store.Created() }
 // Stats are numbers about the ledger's own health.
 type Stats struct {
 	totals.Stats
-	Waiting int // jobs in the queue
+	Waiting int // jobs in the queues
 }
 
 // Stats returns the current numbers.
 func (l *Ledger) Stats() Stats {
 	l.mu.Lock()
-	waiting := l.waiting
+	waiting := 0
+	for i := range l.lanes {
+		waiting += l.lanes[i].waiting
+	}
 	l.mu.Unlock()
 	return Stats{Stats: l.totals.Stats(), Waiting: waiting}
 }
@@ -226,7 +285,9 @@ func (l *Ledger) Close(ctx context.Context) error {
 	l.mu.Lock()
 	if !l.closed {
 		l.closed = true
-		close(l.queue)
+		for i := range l.lanes {
+			close(l.lanes[i].queue)
+		}
 	}
 	l.mu.Unlock()
 	select {

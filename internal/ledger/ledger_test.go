@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -36,7 +37,7 @@ func pickBounds(r *rand.Rand) []float64 {
 
 func openStore(t *testing.T, path string) ledger.Store {
 	t.Helper()
-	s, err := sqlite.Open(t.Context(), path, ledgertest.Start)
+	s, err := sqlite.Open(t.Context(), path, ledgertest.Start, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,21 +307,60 @@ func TestQueueFull(t *testing.T) {
 	<-g.arrived // it waits in the store, not in the queue
 	send(ledger.MaxQueue - 1)
 	waitFor(t, func() bool { return l.Stats().Waiting == ledger.MaxQueue-1 })
-	two := []ledger.Entry{ledgertest.Entry(0, ""), ledgertest.Entry(0, "")}
-	if _, err := l.Record(two); !errors.Is(err, ledger.ErrQueueFull) {
-		t.Errorf("two jobs where there is room for one: %v", err)
+	if _, err := l.Record(make([]ledger.Entry, ledger.SmallRequest+1)); !errors.Is(err, ledger.ErrQueueFull) {
+		t.Errorf("more jobs than there is room for: %v", err)
 	}
-	send(1)
-	waitFor(t, func() bool { return l.Stats().Waiting == ledger.MaxQueue })
-	go func() { // two commits: what is in the store, and what waits
-		g.open <- struct{}{}
-		g.pass()
-		g.pass()
-	}()
+	// Small requests have a queue of their own, and what waits in both is one commit.
+	for range 100 {
+		send(ledger.SmallRequest)
+	}
+	waitFor(t, func() bool { return l.Stats().Waiting == ledger.MaxQueue-1+100*ledger.SmallRequest })
+	g.open <- struct{}{}
+	if n := g.pass(); n != ledger.MaxQueue-1+100*ledger.SmallRequest {
+		t.Errorf("the next commit has %d jobs", n)
+	}
 	senders.Wait()
-	if n := count(t, l); n != ledger.MaxQueue+1 {
+	if n := count(t, l); n != ledger.MaxQueue+100*ledger.SmallRequest {
 		t.Errorf("%d jobs count", n)
 	}
+}
+
+// The queue of small requests is as long as that of large ones.
+func TestSmallQueueFull(t *testing.T) {
+	g, l := openGate(t, ledgerPath(t))
+	var senders sync.WaitGroup
+	send := func(n int) {
+		senders.Go(func() {
+			entries := make([]ledger.Entry, n)
+			for i := range entries {
+				entries[i] = ledgertest.Entry(0, "")
+			}
+			if _, err := l.Record(entries); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	send(1)
+	<-g.arrived
+	for range ledger.MaxQueue / ledger.SmallRequest {
+		send(ledger.SmallRequest)
+	}
+	waitFor(t, func() bool { return l.Stats().Waiting == ledger.MaxQueue })
+	if _, err := l.Record(make([]ledger.Entry, 1)); !errors.Is(err, ledger.ErrQueueFull) {
+		t.Errorf("one more: %v", err)
+	}
+	send(ledger.MaxQueue) // a large one, all the same
+	waitFor(t, func() bool { return l.Stats().Waiting == 2*ledger.MaxQueue })
+	g.open <- struct{}{}
+	left := 2 * ledger.MaxQueue
+	for left > 0 {
+		n := g.pass()
+		if n > ledger.MaxQueue+1000 {
+			t.Errorf("a commit of %d jobs", n)
+		}
+		left -= n
+	}
+	senders.Wait()
 }
 
 // Close records what waits and refuses what comes.

@@ -31,12 +31,18 @@ type Row struct {
 	Entry
 }
 
+// Space is room on a disk, in bytes.
+type Space struct {
+	Used int64 // by the ledger
+	Free int64 // what it may still grow; -1 if that is not known
+}
+
 // A Store keeps the ledger's rows and its folds' checkpoints. There is one for a
 // single machine, package sqlite; package ledgertest says by tests what every
 // store has to do.
 //
-// Append, SaveTotals and Prune are called from one goroutine of a Ledger at a
-// time, Rows and Created from any, at any time. What is passed in is the
+// Append, SaveTotals, Prune, Tend and Probe are called from one goroutine of a Ledger
+// at a time, the others from any, at any time. What is passed in is the
 // caller's and not kept; what is returned is the caller's.
 type Store interface {
 	// Append records the entries in their order, in one transaction that is
@@ -46,7 +52,8 @@ type Store interface {
 	// the next sequence numbers: no row with a lower number becomes visible
 	// later, and no number is ever used again, pruned rows' neither.
 	//
-	// After an error none of the entries is recorded.
+	// After an error none of the entries is acknowledged. If the error came when all was
+	// written but not known to be durable, a crash may leave them recorded all the same.
 	Append(ctx context.Context, entries []Entry) ([]Outcome, error)
 
 	// Rows returns the rows numbered above after, ascending, at most limit.
@@ -67,6 +74,17 @@ type Store interface {
 	// that came while the clock was ahead don't keep those behind them for long.
 	// Ids of deleted rows are forgotten.
 	Prune(ctx context.Context, before time.Time, upTo int64, limit int) (int, error)
+
+	// Tend is called every few seconds. It looks whether everything that was recorded
+	// is still where the next start finds it, and puts right what it can.
+	Tend(ctx context.Context) error
+
+	// Probe fails if a job could not be recorded now. It writes, durably, something
+	// that changes nothing.
+	Probe(ctx context.Context) error
+
+	// Space is how much room the ledger takes.
+	Space() (Space, error)
 
 	// Created is when this ledger was made; it survives restarts, copies and
 	// pruning.

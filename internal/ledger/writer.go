@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// maxBatch is how many jobs a commit gathers at least before it stops to
-	// gather more. What one request brought is never divided.
+	// maxBatch is how many jobs a commit gathers at least of each lane before it stops
+	// to gather more. What one request brought is never divided.
 	maxBatch = 1000
 	// pruneStep is how many rows are pruned at a time: a few milliseconds that
 	// jobs wait for.
@@ -39,44 +39,90 @@ func (l *Ledger) write() {
 	defer checkpoint.Stop()
 	prune := time.NewTimer(l.opts.PruneEvery)
 	defer prune.Stop()
-	for {
+	probe := time.NewTimer(probeEvery)
+	defer probe.Stop()
+	small, large := l.lanes[0].queue, l.lanes[1].queue
+	for small != nil || large != nil {
 		select {
-		case s, ok := <-l.queue:
+		case s, ok := <-small:
 			if !ok {
-				l.finish(ctx)
-				return
+				small = nil
+				continue
+			}
+			l.commit(ctx, l.gather(s))
+		case s, ok := <-large:
+			if !ok {
+				large = nil
+				continue
 			}
 			l.commit(ctx, l.gather(s))
 		case <-checkpoint.C:
-			if err := l.checkpoint(ctx); err != nil {
-				l.opts.Logger.Error("Storing the totals failed; it will be tried again", "err", err)
-			}
+			l.tend(ctx)
+		case <-probe.C:
+			l.probe(ctx)
+			probe.Reset(probeEvery)
 		case <-prune.C:
 			prune.Reset(l.prune(ctx))
 		}
 	}
+	l.finish(ctx)
 }
 
-// gather returns first and what else waits, up to maxBatch jobs.
+// tend does what is due every few seconds.
+func (l *Ledger) tend(ctx context.Context) {
+	if l.trouble.now() != nil {
+		return // it would fail too; probe finds out when it is over
+	}
+	l.trouble.begin()
+	err := l.store.Tend(ctx)
+	if err == nil {
+		if err := l.checkpoint(ctx); err != nil {
+			l.opts.Logger.Error("Storing the totals failed; it will be tried again", "err", err)
+		}
+	}
+	l.trouble.end(err, 0)
+}
+
+// probe tries, after a commit that failed, whether the next would succeed: whoever asks
+// whether the receiver is ready keeps jobs away until it is.
+func (l *Ledger) probe(ctx context.Context) {
+	if l.trouble.now() == nil {
+		return
+	}
+	l.trouble.begin()
+	l.trouble.end(l.store.Probe(ctx), 0)
+}
+
+// gather returns first and what else waits: of small requests and of large ones up to
+// maxBatch jobs each, so that a commit brings both on, however many of the other wait.
 func (l *Ledger) gather(first *submission) []*submission {
-	batch, n := append(l.batch[:0], first), len(first.entries)
-gathering:
-	for n < maxBatch {
-		select {
-		case s, ok := <-l.queue:
-			if !ok {
-				break gathering // write sees it too
+	batch := append(l.batch[:0], first)
+	var taken [len(l.lanes)]int
+	for i := range l.lanes {
+		lane := &l.lanes[i]
+		if lane == l.laneOf(first) {
+			taken[i] = len(first.entries)
+		}
+	gathering:
+		for taken[i] < maxBatch {
+			select {
+			case s, ok := <-lane.queue:
+				if !ok {
+					break gathering // write sees it too
+				}
+				batch = append(batch, s)
+				taken[i] += len(s.entries)
+			default:
+				break gathering
 			}
-			batch = append(batch, s)
-			n += len(s.entries)
-		default:
-			break gathering
 		}
 	}
 	l.batch = batch
 	l.mu.Lock()
-	l.waiting -= n
-	l.mu.Unlock()
+	defer l.mu.Unlock()
+	for i := range l.lanes {
+		l.lanes[i].waiting -= taken[i]
+	}
 	return batch
 }
 
@@ -86,11 +132,11 @@ gathering:
 func (l *Ledger) commit(ctx context.Context, batch []*submission) {
 	entries := l.together(batch)
 	start := time.Now()
+	l.trouble.begin()
 	outcomes, err := l.store.Append(ctx, entries)
+	l.trouble.end(err, len(entries))
 	l.opts.OnCommit(outcomes, time.Since(start), err)
-	if err != nil {
-		l.opts.Logger.Error("Recording jobs failed; their senders were told to try again", "jobs", len(entries), "err", err)
-	} else {
+	if err == nil {
 		l.apply(entries, outcomes)
 	}
 	for _, s := range batch {
@@ -165,6 +211,9 @@ func (l *Ledger) checkpoint(ctx context.Context) error {
 // prune deletes one step of old rows and returns when to come again. Only rows in
 // the stored checkpoint go: a crash must find all others.
 func (l *Ledger) prune(ctx context.Context) time.Duration {
+	if l.trouble.now() != nil {
+		return l.opts.PruneEvery
+	}
 	n, err := l.store.Prune(ctx, l.opts.Now().Add(-l.opts.Retention), l.saved, pruneStep)
 	if err != nil {
 		l.opts.Logger.Error("Deleting jobs past their retention failed; it will be tried again", "err", err)

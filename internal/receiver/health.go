@@ -2,6 +2,7 @@ package receiver
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"time"
 
@@ -70,8 +71,14 @@ func (h *health) watch(l *ledger.Ledger) {
 	h.registry.MustRegister(
 		gauge("queue_jobs", "Finished jobs that wait to be recorded.",
 			func() float64 { return float64(l.Stats().Waiting) }),
-		gauge("queue_capacity_jobs", "How many finished jobs may wait before requests are answered 503.",
-			func() float64 { return ledger.MaxQueue }),
+		gauge("queue_capacity_jobs", "How many finished jobs may wait, half of them from small requests, before requests are answered 503.",
+			func() float64 { return 2 * ledger.MaxQueue }),
+		gauge("ledger_writable", "Whether finished jobs can be recorded (1) or were refused by the disk when it was last tried (0).",
+			func() float64 { return number(l.Writable()) }),
+		gauge("ledger_size_bytes", "How large the ledger is.",
+			func() float64 { return space(l).used }),
+		gauge("ledger_free_bytes", "How much larger its disk lets the ledger grow; NaN if that is not known.",
+			func() float64 { return space(l).free }),
 		gauge("label_sets", "Sets of template, project and status that the jobs' counters have.",
 			func() float64 { return float64(l.Stats().Runs) }),
 		gauge("last_job_timestamp_seconds", "When the last finished job was received, in Unix time; 0 if none was.",
@@ -145,6 +152,28 @@ func (h *health) unrecorded(err error) {
 	default:
 		h.refused.WithLabelValues(ledgerFailed).Inc()
 	}
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+type bytesOf struct{ used, free float64 }
+
+// space is NaN where it is not known.
+func space(l *ledger.Ledger) bytesOf {
+	s, err := l.Space()
+	b := bytesOf{float64(s.Used), float64(s.Free)}
+	if err != nil {
+		b.used = math.NaN()
+	}
+	if err != nil || s.Free < 0 {
+		b.free = math.NaN()
+	}
+	return b
 }
 
 func counter(name, help string) prometheus.Counter {

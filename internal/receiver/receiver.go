@@ -183,7 +183,7 @@ func (r *Receiver) openLedger(ctx context.Context, health *health) error {
 		return err
 	}
 	_, statErr := os.Stat(abs)
-	store, err := sqlite.Open(ctx, path, r.opts.Now())
+	store, err := sqlite.Open(ctx, path, r.opts.Now(), r.opts.Logger)
 	if err != nil {
 		return err
 	}

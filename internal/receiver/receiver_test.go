@@ -124,7 +124,7 @@ func TestService(t *testing.T) {
 		"cijob_receiver_commit_duration_seconds_count 3\n",
 		"cijob_receiver_commit_failures_total 0\n",
 		"cijob_receiver_queue_jobs 0\n",
-		"cijob_receiver_queue_capacity_jobs 10000\n",
+		"cijob_receiver_queue_capacity_jobs 20000\n",
 		"cijob_receiver_label_sets 1\n",
 		"cijob_receiver_last_job_timestamp_seconds ",
 		"cijob_receiver_ledger_created_timestamp_seconds ",

@@ -58,7 +58,7 @@ func healthy(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprintln(w, "The receiver is alive.")
 }
 
-// ready says whether the ledger is open and can be read.
+// ready says whether jobs can be recorded and the ledger be read.
 func (r *Receiver) ready(w http.ResponseWriter, req *http.Request) {
 	if err := r.ledger.Check(req.Context()); err != nil {
 		http.Error(w, "The receiver is not ready: "+err.Error(), http.StatusServiceUnavailable)

@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ func BenchmarkAppend(b *testing.B) {
 	for _, size := range []int{1, 64, 512} {
 		for _, kind := range []string{"classic", "id", "exporter"} {
 			b.Run(fmt.Sprintf("batch=%d/%s", size, kind), func(b *testing.B) {
-				s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "ledger.db"), ledgertest.Start)
+				s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "ledger.db"), ledgertest.Start, slog.New(slog.DiscardHandler))
 				if err != nil {
 					b.Fatal(err)
 				}

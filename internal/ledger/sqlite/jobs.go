@@ -24,6 +24,9 @@ func (s *Store) Append(ctx context.Context, entries []ledger.Entry) ([]ledger.Ou
 	if err := ctx.Err(); err != nil {
 		return nil, err // from here on it goes through: a commit takes milliseconds
 	}
+	if err := s.Tend(ctx); err != nil {
+		return nil, err
+	}
 	outcomes, last := make([]ledger.Outcome, len(entries)), s.last
 	for i := range outcomes {
 		last++
@@ -36,7 +39,11 @@ func (s *Store) Append(ctx context.Context, entries []ledger.Entry) ([]ledger.Ou
 	if err != nil {
 		return nil, explain(err)
 	}
-	s.last = last
+	s.last = last // also if the file is gone by now: the numbers are used
+	if err := s.Tend(ctx); err != nil {
+		return nil, err
+	}
+	s.lock.note(last)
 	return outcomes, nil
 }
 
@@ -83,6 +90,14 @@ func (s *Store) isLate(ctx context.Context, j *job.Job) bool {
 
 // Rows implements ledger.Store.
 func (s *Store) Rows(ctx context.Context, after int64, limit int) ([]ledger.Row, error) {
+	if err := s.present(); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.reader == nil {
+		return nil, errNotOpen
+	}
 	found, err := s.reader.QueryContext(ctx,
 		`SELECT `+jobColumns+` FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?`, after, limit)
 	if err != nil {

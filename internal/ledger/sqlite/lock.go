@@ -1,42 +1,73 @@
 package sqlite
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
 
-// lockFile takes the lock that says that a receiver uses the ledger. The kernel
-// drops it when the process ends, however it ends; the file stays, for removing it
-// would let two receivers each lock a file of that name.
-func lockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+// A lock says that a receiver uses the ledger. The kernel drops it when the process
+// ends, however it ends; the file stays, for removing it would let two receivers each
+// lock a file of that name.
+//
+// The file holds the process in its first line, a help for people, and in its second the
+// number of the last job that was recorded. That is written after each commit, but not
+// synced: it outlives a killed process, and after a power cut it may be some seconds old.
+// So the ledger never ends before it, unless files were taken away.
+type lock struct {
+	file *os.File
+	last int64  // number of the last job, as the file has it
+	text []byte // used again for each note
+}
+
+// takeLock takes the lock of the ledger at path.
+func takeLock(path string) (*lock, error) {
+	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("making the lock beside it: %w: its directory must be writable, choose another with --ledger=sqlite:PATH", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		pid := holder(f)
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	pid, last := readLock(f)
+	if err != nil {
 		if err := errors.Join(err, f.Close()); errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("another receiver%s uses it: stop that one, or give this one a ledger of its own with --ledger=sqlite:PATH", pid)
 		}
-		return nil, fmt.Errorf("locking %s: %w", path, err)
+		return nil, fmt.Errorf("locking %s: %w", f.Name(), err)
 	}
-	// Only a help for people: the lock itself is the kernel's.
+	l := &lock{file: f, last: last}
 	if err := f.Truncate(0); err == nil {
-		fmt.Fprintf(f, "%d\n", os.Getpid())
+		l.note(last)
 	}
-	return f, nil
+	return l, nil
 }
 
-// holder names the process that wrote itself into a lock file.
-func holder(f *os.File) string {
-	b, err := io.ReadAll(io.LimitReader(f, 20))
-	if pid := strings.TrimSpace(string(b)); err == nil && pid != "" {
-		return " (pid " + pid + ")"
+// readLock returns what a lock file holds: the process, as an error shows it, and the
+// number of the last job, 0 if it says none.
+func readLock(f *os.File) (pid string, last int64) {
+	b, err := io.ReadAll(io.LimitReader(f, 100))
+	if err != nil {
+		return "", 0
 	}
-	return ""
+	first, second, _ := bytes.Cut(b, []byte("\n"))
+	if len(first) > 0 {
+		pid = " (pid " + string(first) + ")"
+	}
+	if number, ok := bytes.CutPrefix(bytes.TrimSpace(second), []byte("last ")); ok {
+		last, _ = strconv.ParseInt(string(number), 10, 64)
+	}
+	return pid, last
+}
+
+// note writes down that the job of the given number is recorded. Where it can't be
+// written, less is noticed at the next start.
+func (l *lock) note(last int64) {
+	l.last = last
+	l.text = strconv.AppendInt(l.text[:0], int64(os.Getpid()), 10)
+	l.text = strconv.AppendInt(append(l.text, "\nlast "...), last, 10)
+	_, _ = l.file.WriteAt(append(l.text, '\n'), 0) // numbers grow, so nothing old is left behind it
 }

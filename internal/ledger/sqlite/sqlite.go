@@ -16,9 +16,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -30,58 +33,123 @@ import (
 // readers is how many questions may read at the same time.
 const readers = 4
 
+// errNotOpen is what readers get after Close, and while the file can't be opened again.
+var errNotOpen = errors.New("the ledger is not open")
+
+// checkTime is how long a start looks for damage in the file. That does for some hundred
+// megabytes; in a larger one it is found when it is read, or by Verify.
+const checkTime = time.Second
+
 // A Store is a ledger.Store over one SQLite file.
 type Store struct {
+	path      string // the one path of the file
+	logger    *slog.Logger
+	lock      *lock
+	created   time.Time
+	last      int64    // number of the last row that ever was
+	file, wal identity // of what is open
+
+	// mu is held for writing while the connections are closed and opened anew, and for
+	// reading while somebody other than the writer uses one.
+	mu       sync.RWMutex
 	pool     *sql.DB // of the writer only
 	writer   *writer
 	inserter *inserter // over writer, as is saver
 	saver    *saver
-	reader   *sql.DB // connections that can't
-	lock     *os.File
-	created  time.Time
-	last     int64 // number of the last row that ever was
+	reader   *sql.DB // connections that can't write
 }
 
 var _ ledger.Store = (*Store)(nil)
 
 // Open opens the ledger at path, or makes one if there is no file. Its directory
 // must exist. now is when a new ledger is made.
-func Open(ctx context.Context, path string, now time.Time) (_ *Store, err error) {
-	file, err := place(path)
-	if err != nil {
-		return nil, fmt.Errorf("ledger %s: %w", path, err)
-	}
-	s := &Store{}
+func Open(ctx context.Context, path string, now time.Time, logger *slog.Logger) (_ *Store, err error) {
+	s := &Store{logger: logger}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("ledger %s: %w", path, err), s.Close())
 		}
 	}()
-	if s.lock, err = lockFile(file + ".lock"); err != nil {
+	if s.path, err = place(path); err != nil {
 		return nil, err
 	}
-	if s.pool, err = open(file, "_txlock=immediate", "_pragma=synchronous(FULL)"); err != nil {
+	if s.lock, err = takeLock(s.path); err != nil {
 		return nil, err
+	}
+	if err := s.checkGone(); err != nil {
+		return nil, err
+	}
+	if err := s.connect(ctx, now); err != nil {
+		return nil, err
+	}
+	if err := s.checkEnd(); err != nil {
+		return nil, err
+	}
+	s.lock.note(s.last)
+	return s, s.checkDamage(ctx)
+}
+
+// connect opens the connections, brings the file to this program's schema, and reads
+// what the store keeps in memory.
+func (s *Store) connect(ctx context.Context, now time.Time) (err error) {
+	if s.pool, err = open(s.path, "_txlock=immediate", "_pragma=synchronous(FULL)"); err != nil {
+		return err
 	}
 	conn, err := s.pool.Conn(ctx)
 	if err != nil {
-		return nil, explain(err)
+		return explain(err)
 	}
-	if err := migrate(ctx, conn, now); err != nil {
-		return nil, errors.Join(explain(err), conn.Close())
-	}
-	if s.writer, err = newWriter(conn); err != nil {
-		return nil, explain(err)
+	s.writer = &writer{Conn: conn}
+	if err := migrate(ctx, s.writer.Conn, now); err != nil {
+		return explain(err)
 	}
 	// The file's name must survive a power cut as well as what is in it.
-	if err := syncDir(filepath.Dir(file)); err != nil {
-		return nil, err
+	if err := syncDir(filepath.Dir(s.path)); err != nil {
+		return err
 	}
-	if s.reader, err = open(file, "_pragma=query_only(true)"); err != nil {
-		return nil, err
+	if s.reader, err = open(s.path, "_pragma=query_only(true)"); err != nil {
+		return err
 	}
 	s.reader.SetMaxOpenConns(readers)
-	return s, explain(s.prepare(ctx))
+	if err := s.prepare(ctx); err != nil {
+		return explain(err)
+	}
+	s.remember() // all files are there, now that the ledger was read
+	return nil
+}
+
+// disconnect closes the connections. Closing the last one moves the write-ahead log
+// into the file.
+func (s *Store) disconnect() error {
+	var errs []error
+	if s.reader != nil {
+		errs = append(errs, s.reader.Close())
+	}
+	if s.writer != nil {
+		errs = append(errs, s.writer.close())
+	}
+	if s.pool != nil {
+		errs = append(errs, s.pool.Close())
+	}
+	s.reader, s.writer, s.pool = nil, nil, nil
+	return errors.Join(errs...)
+}
+
+// checkDamage looks for damage, for as long as a start may take.
+func (s *Store) checkDamage(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
+	var found string
+	err := s.reader.QueryRowContext(limited, `PRAGMA quick_check(1)`).Scan(&found)
+	switch {
+	case limited.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return explain(err)
+	case found != "ok":
+		return fmt.Errorf("the file is damaged: restore a backup; receiver verify says more (%s)", strings.TrimSpace(found))
+	}
+	return nil
 }
 
 // open opens a pool of connections with the given parameters of the driver.
@@ -109,6 +177,9 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading the number of the last job: %w", err)
 	}
+	if err = s.writer.prepareAll(); err != nil {
+		return err
+	}
 	if s.inserter, err = newInserter(s.writer); err != nil {
 		return err
 	}
@@ -119,23 +190,15 @@ func (s *Store) prepare(ctx context.Context) error {
 // Created implements ledger.Store.
 func (s *Store) Created() time.Time { return s.created }
 
-// Close implements ledger.Store. Closing the last connection moves the
-// write-ahead log into the file.
+// Close implements ledger.Store.
 func (s *Store) Close() error {
-	var errs []error
-	if s.reader != nil {
-		errs = append(errs, s.reader.Close())
-	}
-	if s.writer != nil {
-		errs = append(errs, s.writer.close())
-	}
-	if s.pool != nil {
-		errs = append(errs, s.pool.Close())
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.disconnect()
 	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
+		err = errors.Join(err, s.lock.file.Close())
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // place is the one path of the ledger's file, however it was named: the lock has to

@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"database/sql"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t *testing.T, path string) *sqlite.Store {
 	t.Helper()
-	s, err := sqlite.Open(t.Context(), path, ledgertest.Start)
+	s, err := sqlite.Open(t.Context(), path, ledgertest.Start, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +91,7 @@ func TestRefused(t *testing.T) {
 		{"hard.db", "hard links"},
 		{".", "not a regular file"},
 	} {
-		s, err := sqlite.Open(t.Context(), in(test.name), time.Now())
+		s, err := sqlite.Open(t.Context(), in(test.name), time.Now(), slog.New(slog.DiscardHandler))
 		if err == nil {
 			s.Close()
 			t.Errorf("%s: opened", test.name)
@@ -102,7 +103,7 @@ func TestRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"used.db", "used-link.db", "self/used.db"} { // one lock, whatever the name
-		if _, err := sqlite.Open(t.Context(), in(name), time.Now()); err == nil || !strings.Contains(err.Error(), "another receiver (pid") {
+		if _, err := sqlite.Open(t.Context(), in(name), time.Now(), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "another receiver (pid") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

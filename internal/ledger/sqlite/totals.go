@@ -13,6 +13,11 @@ import (
 
 // LoadTotals implements ledger.Store.
 func (s *Store) LoadTotals(ctx context.Context) (*totals.Checkpoint, int64, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.reader == nil {
+		return nil, 0, errNotOpen
+	}
 	// One transaction: all of the same checkpoint.
 	tx, err := s.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
@@ -33,7 +38,7 @@ func (s *Store) LoadTotals(ctx context.Context) (*totals.Checkpoint, int64, erro
 		return nil, 0, explain(err)
 	}
 	if err := json.Unmarshal([]byte(bounds), &c.Bounds); err != nil {
-		return nil, 0, fmt.Errorf("reading the buckets: %w", err)
+		return nil, 0, fmt.Errorf("its totals are damaged: bounds of the buckets: %w: restore a backup", err)
 	}
 	c.LastJob = fromNullMicros(lastJob)
 	if c.Runs, err = loadRuns(ctx, tx); err != nil {
@@ -86,7 +91,7 @@ func loadDurations(ctx context.Context, tx *sql.Tx, bounds int) ([]totals.Durati
 			err = fmt.Errorf("%d buckets for %d bounds", len(d.Buckets), bounds)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("of %s, %s: %w", d.Template, d.Status, err)
+			return nil, fmt.Errorf("its totals are damaged: histogram of %s, %s: %w: restore a backup; receiver verify says more", d.Template, d.Status, err)
 		}
 		durations = append(durations, d)
 	}

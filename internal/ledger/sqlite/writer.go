@@ -17,13 +17,12 @@ type writer struct {
 	args                    []driver.NamedValue // used again for every statement
 }
 
-func newWriter(conn *sql.Conn) (*writer, error) {
-	w := &writer{Conn: conn}
-	var err error
+// prepareAll makes the statements of transactions.
+func (w *writer) prepareAll() (err error) {
 	w.begin, err = w.prepare("BEGIN IMMEDIATE", err)
 	w.commit, err = w.prepare("COMMIT", err)
 	w.rollback, err = w.prepare("ROLLBACK", err)
-	return w, err
+	return err
 }
 
 // prepare makes a statement, unless one before it failed.

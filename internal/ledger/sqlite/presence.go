@@ -1,0 +1,142 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"ci-jobs-metrics/internal/ledger"
+)
+
+// SQLite writes on into files that were deleted, and what it wrote is gone when the
+// process ends. So the store looks at each commit whether the files that it writes are
+// still those that the next start opens.
+
+// An identity is one file, whatever its name.
+type identity struct{ device, inode uint64 }
+
+// identify is the identity of the file that path leads to now; zero if there is none.
+func identify(path string) identity {
+	var s unix.Stat_t
+	if err := unix.Stat(path, &s); err != nil {
+		return identity{}
+	}
+	return identity{uint64(s.Dev), s.Ino} //nolint:unconvert // Dev is an int32 elsewhere
+}
+
+// remember notes which files were opened.
+func (s *Store) remember() {
+	s.file, s.wal = identify(s.path), identify(s.path+"-wal")
+}
+
+// present fails if the ledger's file is not where the next start looks for it.
+func (s *Store) present() error {
+	switch identify(s.path) {
+	case s.file:
+		return nil
+	case identity{}:
+		return fmt.Errorf("the file %s was deleted or moved away while the receiver uses it: bring it back, or stop the receiver and restore a backup", s.path)
+	}
+	return fmt.Errorf("another file was put in place of %s while the receiver uses it: bring the old one back, or stop the receiver first", s.path)
+}
+
+// Tend implements ledger.Store.
+func (s *Store) Tend(ctx context.Context) error {
+	if err := s.present(); err != nil {
+		return err
+	}
+	if s.writer == nil { // to open it anew failed
+		return s.reconnect(ctx)
+	}
+	if identify(s.path+"-wal") == s.wal {
+		return nil
+	}
+	if err := s.rescue(ctx); err != nil {
+		return fmt.Errorf("the write-ahead log %s-wal was deleted while the receiver uses it, and saving what is in it failed: %w", s.path, err)
+	}
+	s.logger.Warn("The write-ahead log was deleted while the receiver uses it: its contents were saved into the ledger's file, and a new one is in use. Leave the files beside the ledger alone", "ledger", s.path)
+	return nil
+}
+
+// rescue moves what is in a deleted write-ahead log into the ledger's file, durably, and
+// starts a new one, which takes that every connection is closed first.
+func (s *Store) rescue(ctx context.Context) error {
+	var busy, frames, moved int
+	err := s.writer.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &moved)
+	if err == nil && busy != 0 {
+		err = errors.New("another program reads it")
+	}
+	if err != nil {
+		return explain(err)
+	}
+	return s.reconnect(ctx)
+}
+
+// reconnect closes and opens every connection, while nobody reads.
+func (s *Store) reconnect(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.disconnect(); err != nil {
+		return err
+	}
+	if err := s.connect(ctx, s.created); err != nil {
+		return errors.Join(err, s.disconnect())
+	}
+	return nil
+}
+
+// Probe implements ledger.Store: what it writes is as durable as a job.
+func (s *Store) Probe(ctx context.Context) error {
+	if err := s.Tend(ctx); err != nil {
+		return err
+	}
+	_, err := s.writer.ExecContext(ctx, `UPDATE ledger SET created = created`)
+	return explain(err)
+}
+
+// Space implements ledger.Store.
+func (s *Store) Space() (ledger.Space, error) {
+	space := ledger.Space{Free: -1}
+	for _, path := range []string{s.path, s.path + "-wal"} {
+		info, err := os.Stat(path)
+		if err != nil {
+			return space, err
+		}
+		space.Used += info.Size()
+	}
+	var disk unix.Statfs_t
+	if err := unix.Statfs(filepath.Dir(s.path), &disk); err != nil {
+		return space, err
+	}
+	space.Free = int64(disk.Bavail) * disk.Bsize //nolint:gosec // bytes of a disk
+	return space, nil
+}
+
+// checkGone refuses to start from nothing, or from less, where jobs were recorded: the
+// lock remembers the last one.
+func (s *Store) checkGone() error {
+	if s.lock.last == 0 {
+		return nil
+	}
+	info, err := os.Stat(s.path)
+	if err == nil && info.Size() > 0 {
+		return nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return fmt.Errorf("%d jobs were recorded here, but the file is gone: bring it back with its -wal, or restore a backup. To begin with an empty ledger, remove %s.lock", s.lock.last, s.path)
+}
+
+// checkEnd refuses a ledger that ends before the last job that was recorded.
+func (s *Store) checkEnd() error {
+	if s.last >= s.lock.last {
+		return nil
+	}
+	return fmt.Errorf("it ends at job %d, but job %d was recorded here: its write-ahead log %s-wal was deleted, or an older copy put in its place. Bring back what is missing; to go on without the jobs between, remove %s.lock", s.last, s.lock.last, s.path, s.path)
+}
