@@ -85,6 +85,7 @@ func TestScripts(t *testing.T) {
 			"sparse":  sparse,
 			"utf16":   utf16,
 			"asleep":  asleep,
+			"damage":  damage,
 		},
 	})
 }

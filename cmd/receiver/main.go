@@ -1,6 +1,7 @@
 // Command receiver takes finished CI jobs at /steps, records each exactly once, and
 // shows what became of them as Prometheus metrics. Without arguments it listens on
-// :80 and keeps its ledger in the working directory.
+// :80 and keeps its ledger in the working directory. It has commands as well that
+// verify, back up and restore a ledger.
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,10 +37,16 @@ func main() {
 	relaxGC()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	options, err := parse(os.Args[1:], os.Stderr)
+	options, command, err := parse(os.Args[1:], os.Stderr)
+	if err == nil && command != nil {
+		err = command(ctx, os.Stdout, os.Stderr)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "receiver: error:", err)
 		os.Exit(1)
+	}
+	if command != nil {
+		return
 	}
 	if err := run(ctx, options); err != nil {
 		options.Logger.Error("The receiver ends with an error", "err", err)
@@ -70,71 +78,92 @@ func run(ctx context.Context, options *receiver.Options) error {
 }
 
 // parse turns arguments, and environment variables where there is no argument,
-// into options.
-func parse(args []string, stderr io.Writer) (*receiver.Options, error) {
+// into the options to serve with, or into another command that was given.
+func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) {
 	app := kingpin.New("receiver", "Records finished CI jobs and shows them as Prometheus metrics. "+
 		"Every flag can also be given in the environment: --web.listen-address as CI_METRICS_RECEIVER_WEB_LISTEN_ADDRESS.")
+	app.UsageTemplate(usageTemplate).UsageFuncs(usageFunctions)
 	app.HelpFlag.Short('h')
 	app.Version(version.Print("receiver"))
 	app.UsageWriter(os.Stdout)
 
 	o := &receiver.Options{}
+	app.Flag("ledger", "Where jobs are recorded: sqlite:PATH.").
+		Default("sqlite:ci-jobs-metrics.db").PlaceHolder("sqlite:PATH").StringVar(&o.Ledger)
+	serve := app.Command(serveCommand, "Take jobs at /steps and show them at /metrics; what it does without a command.").Default()
 	o.Web = &web.FlagConfig{
-		WebListenAddresses: app.Flag("web.listen-address", "Where to listen, such as :8080 or 127.0.0.1:8080. Repeatable.").
+		WebListenAddresses: serve.Flag("web.listen-address", "Where to listen, such as :8080 or 127.0.0.1:8080. Repeatable.").
 			Default(":80").PlaceHolder(":80").Strings(),
-		WebConfigFile: app.Flag("web.config.file", "File that can enable TLS or basic authentication, as exporter-toolkit's web-configuration.md describes.").
+		WebConfigFile: serve.Flag("web.config.file", "File that can enable TLS or basic authentication, as exporter-toolkit's web-configuration.md describes.").
 			Default("").PlaceHolder("FILE").String(),
 		WebSystemdSocket: new(bool),
 	}
-	app.Flag("ledger", "Where jobs are recorded: sqlite:PATH.").
-		Default("sqlite:ci-jobs-metrics.db").PlaceHolder("sqlite:PATH").StringVar(&o.Ledger)
 	retention := model.Duration(ledger.DefaultRetention)
-	app.Flag("ledger.retention", "How long jobs, and the ids that keep them from counting twice, are kept after they were received, such as 90d. Totals are kept for ever.").
+	serve.Flag("ledger.retention", "How long jobs, and the ids that keep them from counting twice, are kept after they were received, such as 90d. Totals are kept for ever.").
 		Default("90d").SetValue(&retention)
-	buckets := app.Flag("metrics.buckets", "Upper bounds of the duration histograms in seconds. Changing them starts the histograms anew.").
+	buckets := serve.Flag("metrics.buckets", "Upper bounds of the duration histograms in seconds. Changing them starts the histograms anew.").
 		Default("60,120,300,600,900,1200").PlaceHolder("60,120,...").String()
-	app.Flag("metrics.families", "Which views of the jobs /metrics shows: named (ci_<name>_total), labelled (cijob_runs_total), or both.").
+	serve.Flag("metrics.families", "Which views of the jobs /metrics shows: named (ci_<name>_total), labelled (cijob_runs_total), or both.").
 		Default(string(exposition.Both)).SetValue(&o.Families)
-	logConfig := promslog.Config{Writer: stderr}
-	promslogflag.AddFlags(app, &logConfig)
+	logConfig := addLogFlags(serve, stderr)
 	addEnvironment(app)
+	commands := addCommands(app, &o.Ledger)
 
-	if _, err := app.Parse(args); err != nil {
-		return nil, fmt.Errorf("%w%s, try --help", err, fromEnvironment(app))
+	name, err := app.Parse(withDash(args))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w%s, try --help", err, fromEnvironment(app))
 	}
-	var err error
+	if name != serveCommand {
+		return nil, commands[name], nil
+	}
 	if o.Buckets, err = parseBuckets(*buckets); err != nil {
-		return nil, fmt.Errorf("--metrics.buckets=%s: %w", *buckets, err)
+		return nil, nil, fmt.Errorf("--metrics.buckets=%s: %w", *buckets, err)
 	}
 	if o.Retention = time.Duration(retention); o.Retention < time.Hour {
-		return nil, fmt.Errorf("--ledger.retention=%s: keep jobs for an hour at least: a report that is sent again within it counts once", retention)
+		return nil, nil, fmt.Errorf("--ledger.retention=%s: keep jobs for an hour at least: a report that is sent again within it counts once", retention)
 	}
-	o.Logger = promslog.New(&logConfig)
-	return o, nil
+	o.Logger = promslog.New(logConfig)
+	return o, nil, nil
+}
+
+// addLogFlags is promslog's own AddFlags, for one command.
+func addLogFlags(command *kingpin.CmdClause, stderr io.Writer) *promslog.Config {
+	config := &promslog.Config{Writer: stderr, Level: promslog.NewLevel(), Format: promslog.NewFormat()}
+	command.Flag(promslogflag.LevelFlagName, promslogflag.LevelFlagHelp).
+		Default("info").HintOptions(promslog.LevelFlagOptions...).SetValue(config.Level)
+	command.Flag(promslogflag.FormatFlagName, promslogflag.FormatFlagHelp).
+		Default("logfmt").HintOptions(promslog.FormatFlagOptions...).SetValue(config.Format)
+	return config
 }
 
 // addEnvironment gives every flag a twin in the environment. The prefix is long
 // because Kubernetes sets RECEIVER_PORT in every pod beside a Service of that name.
 func addEnvironment(app *kingpin.Application) {
-	for _, flag := range app.Model().Flags {
-		switch flag.Name {
-		case "help", "help-long", "help-man", "version", "completion-bash", "completion-script-bash", "completion-script-zsh":
-			continue
-		}
-		name := strings.NewReplacer(".", "_", "-", "_").Replace(strings.ToUpper(flag.Name))
-		app.GetFlag(flag.Name).Envar("CI_METRICS_RECEIVER_" + name)
+	for name, flag := range settings(app) {
+		flag.Envar("CI_METRICS_RECEIVER_" + strings.NewReplacer(".", "_", "-", "_").Replace(strings.ToUpper(name)))
 	}
+}
+
+// settings are the flags that say how a receiver works, by their names.
+func settings(app *kingpin.Application) map[string]*kingpin.FlagClause {
+	serve := app.GetCommand(serveCommand)
+	flags := map[string]*kingpin.FlagClause{"ledger": app.GetFlag("ledger")}
+	for _, flag := range serve.Model().Flags {
+		flags[flag.Name] = serve.GetFlag(flag.Name)
+	}
+	return flags
 }
 
 // fromEnvironment names the variables that were taken as flags, for errors that
 // don't say which flag they are about.
 func fromEnvironment(app *kingpin.Application) string {
 	var names []string
-	for _, flag := range app.Model().Flags {
-		if flag.Envar != "" && os.Getenv(flag.Envar) != "" {
-			names = append(names, flag.Envar)
+	for _, flag := range settings(app) {
+		if name := flag.Model().Envar; os.Getenv(name) != "" {
+			names = append(names, name)
 		}
 	}
+	slices.Sort(names)
 	if len(names) == 0 {
 		return ""
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 func TestDefaults(t *testing.T) {
-	o, err := parse(nil, io.Discard)
+	o, _, err := parse(nil, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("CI_METRICS_RECEIVER_METRICS_BUCKETS", "1 2.5")
 	t.Setenv("CI_METRICS_RECEIVER_METRICS_FAMILIES", "named")
 	t.Setenv("CI_METRICS_RECEIVER_LOG_LEVEL", "error")
-	o, err := parse([]string{"--metrics.families=labelled"}, io.Discard)
+	o, _, err := parse([]string{"--metrics.families=labelled"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,12 +65,12 @@ func TestMistakes(t *testing.T) {
 		{"--nonsense", "unknown long flag '--nonsense'"},
 		{"argument", "unexpected argument"},
 	} {
-		if _, err := parse([]string{test.arg}, io.Discard); err == nil || !strings.Contains(err.Error(), test.want) {
+		if _, _, err := parse([]string{test.arg}, io.Discard); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v\nwant something with: %s", test.arg, err, test.want)
 		}
 	}
 	t.Setenv("CI_METRICS_RECEIVER_LEDGER_RETENTION", "soon")
-	if _, err := parse(nil, io.Discard); err == nil || !strings.Contains(err.Error(), "CI_METRICS_RECEIVER_LEDGER_RETENTION") {
+	if _, _, err := parse(nil, io.Discard); err == nil || !strings.Contains(err.Error(), "CI_METRICS_RECEIVER_LEDGER_RETENTION") {
 		t.Errorf("from the environment: %v", err)
 	}
 }

@@ -138,7 +138,7 @@ func Open(ctx context.Context, store Store, opts Options) (*Ledger, error) {
 func (l *Ledger) load(ctx context.Context) error {
 	checkpoint, upTo, err := l.store.LoadTotals(ctx)
 	if err != nil {
-		return fmt.Errorf("loading the totals: %w", err)
+		return fmt.Errorf("loading the totals: %w (if this comes again, %s; receiver verify says more)", err, Remedy)
 	}
 	if err := l.sound(ctx, checkpoint, upTo); err != nil {
 		return err
@@ -162,23 +162,17 @@ func (l *Ledger) load(ctx context.Context) error {
 	return l.checkpoint(ctx)
 }
 
-// sound refuses a checkpoint that can't be whole. Every job has a number of its own and
-// none is left out, so the counters of a checkpoint up to job N add up to N.
+// sound refuses a checkpoint that can't be whole.
 func (l *Ledger) sound(ctx context.Context, c *totals.Checkpoint, upTo int64) error {
-	const remedy = "restore a backup; receiver verify says more"
 	if c == nil {
 		first, err := l.store.Rows(ctx, 0, 1)
 		if err == nil && len(first) > 0 && first[0].Seq > 1 {
-			err = fmt.Errorf("its totals are gone, and so are the jobs before number %d, which only they knew: %s", first[0].Seq, remedy)
+			err = fmt.Errorf("its totals are gone, and so are the jobs before number %d, which only they knew: %s", first[0].Seq, Remedy)
 		}
 		return err
 	}
-	counted := int64(0)
-	for i := range c.Runs {
-		counted += int64(c.Runs[i].Count)
-	}
-	if counted != upTo {
-		return fmt.Errorf("its totals are damaged: they count %d jobs, of %d that were recorded by then: %s", counted, upTo, remedy)
+	if problems := checkTotals(c, upTo); len(problems) > 0 {
+		return fmt.Errorf("its totals are damaged: %s; receiver verify says more", problems[0])
 	}
 	return nil
 }

@@ -110,6 +110,7 @@ func TestTotalsAreAReplayOfEverything(t *testing.T) {
 				l = openLedger(t, openStore(t, path), ledger.Options{Bounds: m.bounds})
 				m.check(t, "after a stop", l)
 				closeLedger(t, l)
+				sound(t, "after a stop", path)
 			}
 			if len(kills) < 20 {
 				t.Errorf("only %d kills", len(kills))
@@ -132,6 +133,7 @@ type kill struct {
 // more.
 func (k *kill) check(t *testing.T, bounds []float64) {
 	t.Helper()
+	sound(t, k.when, k.path)
 	if len(bounds) != len(k.model.bounds) {
 		k.model.bounds, k.model.since = bounds, len(k.model.rows)
 	}

@@ -173,10 +173,19 @@ func explainListen(address string, err error) error {
 	return fmt.Errorf("listening on %s: %w: %s", address, err, remedy)
 }
 
-func (r *Receiver) openLedger(ctx context.Context, health *health) error {
-	path, ok := strings.CutPrefix(r.opts.Ledger, "sqlite:")
+// LedgerPath is the file of the ledger that --ledger names.
+func LedgerPath(name string) (string, error) {
+	path, ok := strings.CutPrefix(name, "sqlite:")
 	if !ok || path == "" {
-		return fmt.Errorf("--ledger=%s can't be opened: give the file of a SQLite ledger as sqlite:PATH", r.opts.Ledger)
+		return "", fmt.Errorf("--ledger=%s can't be opened: give the file of a SQLite ledger as sqlite:PATH", name)
+	}
+	return path, nil
+}
+
+func (r *Receiver) openLedger(ctx context.Context, health *health) error {
+	path, err := LedgerPath(r.opts.Ledger)
+	if err != nil {
+		return err
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"ci-jobs-metrics/internal/job"
@@ -98,7 +99,11 @@ func (s *Store) Rows(ctx context.Context, after int64, limit int) ([]ledger.Row,
 	if s.reader == nil {
 		return nil, errNotOpen
 	}
-	found, err := s.reader.QueryContext(ctx,
+	return queryRows(ctx, s.reader, after, limit)
+}
+
+func queryRows(ctx context.Context, from querier, after int64, limit int) ([]ledger.Row, error) {
+	found, err := from.QueryContext(ctx,
 		`SELECT `+jobColumns+` FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?`, after, limit)
 	if err != nil {
 		return nil, explain(err)
@@ -126,9 +131,16 @@ func scanRow(rows *sql.Rows) (ledger.Row, error) {
 	err := rows.Scan(&r.Seq, &received, &j.Name, &j.Project, &j.Status, &started, &finished, &duration, &id,
 		&j.Version, &j.Job, &j.URL, &j.Stage, &j.Ref, &j.SHA, &j.Pipeline, &j.Runner, &j.Source)
 	r.Received, j.Started, j.Finished = fromMicros(received), fromNullMicros(started), fromMicros(finished)
-	j.Timed, j.Duration = duration.Valid, time.Duration(duration.Int64)*time.Microsecond
+	j.Timed, j.Duration = duration.Valid, fromMicroseconds(duration.Int64)
 	j.ID = id.String
 	return r, err
+}
+
+// fromMicroseconds does not let what only a damaged file holds wrap into something
+// that looks right.
+func fromMicroseconds(us int64) time.Duration {
+	const most = math.MaxInt64 / int64(time.Microsecond)
+	return time.Duration(max(-most, min(us, most))) * time.Microsecond
 }
 
 // pruneWindow is how many of the oldest rows are looked at for each that may go.

@@ -39,11 +39,16 @@ func takeLock(path string) (*lock, error) {
 		}
 		return nil, fmt.Errorf("locking %s: %w", f.Name(), err)
 	}
-	l := &lock{file: f, last: last}
-	if err := f.Truncate(0); err == nil {
-		l.note(last)
-	}
+	l := &lock{file: f}
+	_ = l.reset(last) // for now it only says who has it
 	return l, nil
+}
+
+// reset notes a job that may have a lower number than the one before.
+func (l *lock) reset(last int64) error {
+	err := l.file.Truncate(0)
+	l.note(last)
+	return errors.Join(err, l.file.Sync())
 }
 
 // readLock returns what a lock file holds: the process, as an error shows it, and the

@@ -22,16 +22,9 @@ var migrations embed.FS
 // migrate brings the file to the schema of this program, one migration and one
 // transaction at a time; the file itself counts them in user_version.
 func migrate(ctx context.Context, db *sql.Conn, now time.Time) error {
-	names, err := fs.Glob(migrations, "migrations/*.sql") // sorted
+	version, names, err := knownSchema(ctx, db)
 	if err != nil {
 		return err
-	}
-	version, err := schemaVersion(ctx, db)
-	if err != nil {
-		return err
-	}
-	if version > len(names) {
-		return fmt.Errorf("its schema %d is newer than this program, which knows up to %d: run the newer receiver again, or restore a backup from before it", version, len(names))
 	}
 	// Only now, when it is known to be ours: this changes the file.
 	var mode string
@@ -51,6 +44,21 @@ func migrate(ctx context.Context, db *sql.Conn, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// knownSchema is how many migrations the file has seen, of those that this program
+// knows by the given names. It refuses a file that has seen more.
+func knownSchema(ctx context.Context, db *sql.Conn) (version int, names []string, err error) {
+	if names, err = fs.Glob(migrations, "migrations/*.sql"); err != nil { // sorted
+		return 0, nil, err
+	}
+	if version, err = schemaVersion(ctx, db); err != nil {
+		return 0, nil, err
+	}
+	if version > len(names) {
+		return 0, nil, fmt.Errorf("its schema %d is newer than this program, which knows up to %d: run the newer receiver again, or restore a backup from before it", version, len(names))
+	}
+	return version, names, nil
 }
 
 // schemaVersion is how many migrations the file has seen; 0 for an empty one. It

@@ -154,13 +154,17 @@ func (s *Store) checkDamage(ctx context.Context) error {
 
 // open opens a pool of connections with the given parameters of the driver.
 func open(path string, params ...string) (*sql.DB, error) {
+	return sql.Open("sqlite", dsn(path, params...))
+}
+
+func dsn(path string, params ...string) string {
 	// Temporary tables in memory: SQLite keeps one for each INSERT of many rows, and
 	// an image from scratch has no directory for its file.
-	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(10000)&_pragma=temp_store(MEMORY)"
+	s := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(10000)&_pragma=temp_store(MEMORY)"
 	for _, p := range params {
-		dsn += "&" + p
+		s += "&" + p
 	}
-	return sql.Open("sqlite", dsn)
+	return s
 }
 
 // prepare reads what the store keeps in memory.
@@ -170,12 +174,9 @@ func (s *Store) prepare(ctx context.Context) error {
 		return fmt.Errorf("reading when it was made: %w", err)
 	}
 	s.created = fromMicros(created)
-	// Rows may all be pruned: the checkpoint then knows the last number used.
-	err := s.writer.QueryRowContext(ctx, `SELECT max(
-		coalesce((SELECT max(seq) FROM jobs), 0),
-		coalesce((SELECT max(up_to) FROM totals), 0))`).Scan(&s.last)
-	if err != nil {
-		return fmt.Errorf("reading the number of the last job: %w", err)
+	var err error
+	if s.last, err = lastJob(ctx, s.writer); err != nil {
+		return err
 	}
 	if err = s.writer.prepareAll(); err != nil {
 		return err
@@ -185,6 +186,25 @@ func (s *Store) prepare(ctx context.Context) error {
 	}
 	s.saver, err = newSaver(s.writer)
 	return err
+}
+
+// A querier is something that answers questions: a pool, a connection or a
+// transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// lastJob is the number of the last job that ever was. Rows may all be pruned: the
+// checkpoint then knows it.
+func lastJob(ctx context.Context, from querier) (last int64, err error) {
+	err = from.QueryRowContext(ctx, `SELECT max(
+		coalesce((SELECT max(seq) FROM jobs), 0),
+		coalesce((SELECT max(up_to) FROM totals), 0))`).Scan(&last)
+	if err != nil {
+		return 0, fmt.Errorf("reading the number of the last job: %w", err)
+	}
+	return last, nil
 }
 
 // Created implements ledger.Store.
@@ -201,10 +221,22 @@ func (s *Store) Close() error {
 	return err
 }
 
-// place is the one path of the ledger's file, however it was named: the lock has to
-// be the same for everybody who means this file. It gives the commonest mistakes a
-// clearer answer than SQLite does, before anything is written.
+// place is where a ledger is or will be. It gives the commonest mistakes a clearer
+// answer than SQLite does, before anything is written.
 func place(path string) (string, error) {
+	file, err := resolve(path)
+	if err != nil {
+		return "", err
+	}
+	if err := checkFile(file); !errors.Is(err, fs.ErrNotExist) {
+		return file, err
+	}
+	return file, nil // to be made
+}
+
+// resolve is the one path of the ledger's file, however it was named: the lock has to
+// be the same for everybody who means this file.
+func resolve(path string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
@@ -222,12 +254,9 @@ func place(path string) (string, error) {
 		if _, err := os.Lstat(file); err == nil {
 			return "", errors.New("it is a symbolic link to a file that does not exist: name that file itself")
 		}
-		return file, nil // to be made
+		return file, nil
 	}
-	if err != nil {
-		return "", err
-	}
-	return resolved, checkFile(resolved)
+	return resolved, err
 }
 
 // checkFile refuses what can't be a ledger.

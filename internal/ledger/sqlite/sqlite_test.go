@@ -110,7 +110,7 @@ func TestRefused(t *testing.T) {
 	if _, err := os.Stat(in("text.db.lock")); err == nil {
 		t.Error("a file that is no ledger got a lock beside it")
 	}
-	if mode := query(t, in("other.db"), `PRAGMA journal_mode`); mode == "wal" {
+	if mode := journalMode(t, in("other.db")); mode == "wal" {
 		t.Error("a database that is not ours was changed")
 	}
 }
@@ -119,7 +119,7 @@ func TestRefused(t *testing.T) {
 func TestPragmas(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger.db")
 	s := open(t, path)
-	if mode := query(t, path, `PRAGMA journal_mode`); mode != "wal" {
+	if mode := journalMode(t, path); mode != "wal" {
 		t.Errorf("journal_mode is %s", mode)
 	}
 	if got := s.Pragma(t, "synchronous"); got != 2 {
@@ -145,17 +145,17 @@ func execute(t *testing.T, path, statement string) {
 	}
 }
 
-func query(t *testing.T, path, question string) (answer string) {
+func journalMode(t *testing.T, path string) (mode string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if err := db.QueryRow(question).Scan(&answer); err != nil {
+	if err := db.QueryRow(`PRAGMA journal_mode`).Scan(&mode); err != nil {
 		t.Fatal(err)
 	}
-	return answer
+	return mode
 }
 
 // damage overwrites the schema's page behind its header.

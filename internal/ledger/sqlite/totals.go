@@ -24,13 +24,18 @@ func (s *Store) LoadTotals(ctx context.Context) (*totals.Checkpoint, int64, erro
 		return nil, 0, explain(err)
 	}
 	defer tx.Rollback()
+	return loadTotals(ctx, tx)
+}
+
+// loadTotals reads over a transaction.
+func loadTotals(ctx context.Context, tx querier) (*totals.Checkpoint, int64, error) {
 	var (
 		c       totals.Checkpoint
 		upTo    int64
 		bounds  string
 		lastJob sql.NullInt64
 	)
-	err = tx.QueryRowContext(ctx, `SELECT up_to, bounds, last_job FROM totals`).Scan(&upTo, &bounds, &lastJob)
+	err := tx.QueryRowContext(ctx, `SELECT up_to, bounds, last_job FROM totals`).Scan(&upTo, &bounds, &lastJob)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, 0, nil
 	}
@@ -38,7 +43,7 @@ func (s *Store) LoadTotals(ctx context.Context) (*totals.Checkpoint, int64, erro
 		return nil, 0, explain(err)
 	}
 	if err := json.Unmarshal([]byte(bounds), &c.Bounds); err != nil {
-		return nil, 0, fmt.Errorf("its totals are damaged: bounds of the buckets: %w: restore a backup", err)
+		return nil, 0, fmt.Errorf("reading the buckets: %w", err)
 	}
 	c.LastJob = fromNullMicros(lastJob)
 	if c.Runs, err = loadRuns(ctx, tx); err != nil {
@@ -50,7 +55,7 @@ func (s *Store) LoadTotals(ctx context.Context) (*totals.Checkpoint, int64, erro
 	return &c, upTo, nil
 }
 
-func loadRuns(ctx context.Context, tx *sql.Tx) ([]totals.Run, error) {
+func loadRuns(ctx context.Context, tx querier) ([]totals.Run, error) {
 	rows, err := tx.QueryContext(ctx, `SELECT template, project, status, labels, created, count FROM totals_runs`)
 	if err != nil {
 		return nil, err
@@ -61,7 +66,7 @@ func loadRuns(ctx context.Context, tx *sql.Tx) ([]totals.Run, error) {
 		var r totals.Run
 		var created int64
 		if err := rows.Scan(&r.Template, &r.Project, &r.Status, &r.Labels, &created, &r.Count); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("of %s, %s, %s: %w", r.Template, r.Project, r.Status, err)
 		}
 		r.Created = fromMicros(created)
 		runs = append(runs, r)
@@ -69,7 +74,7 @@ func loadRuns(ctx context.Context, tx *sql.Tx) ([]totals.Run, error) {
 	return runs, rows.Err()
 }
 
-func loadDurations(ctx context.Context, tx *sql.Tx, bounds int) ([]totals.Duration, error) {
+func loadDurations(ctx context.Context, tx querier, bounds int) ([]totals.Duration, error) {
 	rows, err := tx.QueryContext(ctx,
 		`SELECT template, status, labels, created, count, sum, buckets, zero, exp FROM totals_durations`)
 	if err != nil {
@@ -83,7 +88,7 @@ func loadDurations(ctx context.Context, tx *sql.Tx, bounds int) ([]totals.Durati
 		var buckets, exp []byte
 		if err := rows.Scan(&d.Template, &d.Status, &d.Labels, &created, &d.Count, &d.Sum,
 			&buckets, &d.Exp.Zero, &exp); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("of %s, %s: %w", d.Template, d.Status, err)
 		}
 		d.Created = fromMicros(created)
 		err := errors.Join(json.Unmarshal(buckets, &d.Buckets), json.Unmarshal(exp, &d.Exp.Counts))
@@ -91,7 +96,7 @@ func loadDurations(ctx context.Context, tx *sql.Tx, bounds int) ([]totals.Durati
 			err = fmt.Errorf("%d buckets for %d bounds", len(d.Buckets), bounds)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("its totals are damaged: histogram of %s, %s: %w: restore a backup; receiver verify says more", d.Template, d.Status, err)
+			return nil, fmt.Errorf("of %s, %s: %w", d.Template, d.Status, err)
 		}
 		durations = append(durations, d)
 	}

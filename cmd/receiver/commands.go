@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"ci-jobs-metrics/internal/ledger/sqlite"
+	"ci-jobs-metrics/internal/receiver"
+)
+
+// serveCommand is the command that need not be given.
+const serveCommand = "serve"
+
+// stdoutFile is what - stands for.
+const stdoutFile = "/dev/stdout"
+
+// withDash returns the arguments with what - stands for: kingpin takes it for an empty
+// argument, which is what a variable that is not set leaves in a script.
+func withDash(args []string) []string {
+	args = slices.Clone(args)
+	for i := range args {
+		if args[i] == "-" {
+			args[i] = stdoutFile
+		}
+	}
+	return args
+}
+
+// A command is what the program does instead of serving.
+type command func(ctx context.Context, stdout, stderr io.Writer) error
+
+// usageTemplate is kingpin's, short, and with the flags of what it does without a
+// command where no command is given.
+const usageTemplate = `{{define "Arguments"}}{{if .FlagSummary}} {{.FlagSummary}}{{end}}{{range .Args}} <{{.Name}}>{{end}}{{end -}}
+
+{{with .Context.SelectedCommand -}}
+usage: {{$.App.Name}} {{.FullCommand}}{{template "Arguments" .}}
+
+{{.Help|Wrap 0}}
+Flags:
+{{$.Context.Flags|FlagsToTwoColumns|FormatTwoColumns}}
+{{- if $.Context.Args}}
+Args:
+{{$.Context.Args|ArgsToTwoColumns|FormatTwoColumns}}
+{{- end}}
+{{- else -}}
+usage: {{.App.Name}} [<flags>]
+       {{.App.Name}} <command> [<args> ...]
+
+{{.App.Help|Wrap 0}}
+Flags:
+{{range .App.Commands}}{{if .Default}}{{join $.Context.Flags .Flags|FlagsToTwoColumns|FormatTwoColumns}}{{end}}{{end}}
+Commands, which take --ledger too; {{.App.Name}} <command> --help says more:
+{{range .App.Commands}}{{if ne .Name "help"}}  {{.Name}}{{template "Arguments" .}}
+{{.Help|Wrap 4}}{{end}}{{end}}
+{{- end -}}
+`
+
+var usageFunctions = template.FuncMap{"join": slices.Concat[[]*kingpin.FlagModel]}
+
+// addCommands adds the commands that work on a ledger, and returns them by their
+// names.
+func addCommands(app *kingpin.Application, ledger *string) map[string]command {
+	verify := app.Command("verify", "Check a ledger and say what was found: the file, every job, and the stored totals against the jobs. "+
+		"It changes nothing, and may run while a receiver serves. Exits 1 if something is wrong.")
+
+	backup := app.Command("backup", "Copy a ledger, also while a receiver serves: with every job that was acknowledged before.")
+	to := backup.Arg("TO", "The file to make, which must not exist yet; - writes to stdout.").Required().String()
+
+	restore := app.Command("restore", "Put a backup in place of the ledger, while no receiver uses it. The counters are those of the backup then.")
+	from := restore.Arg("FROM", "The file of the backup.").Required().String()
+	replace := restore.Flag("replace", "Also if there is a ledger already. It is kept beside the new one, under another name.").Bool()
+
+	return map[string]command{
+		verify.FullCommand(): func(ctx context.Context, stdout, stderr io.Writer) error {
+			return runVerify(ctx, *ledger, stdout, stderr)
+		},
+		backup.FullCommand(): func(ctx context.Context, stdout, stderr io.Writer) error {
+			return runBackup(ctx, *ledger, *to, stdout, stderr)
+		},
+		restore.FullCommand(): func(ctx context.Context, stdout, stderr io.Writer) error {
+			return runRestore(ctx, *ledger, *from, *replace, stdout, stderr)
+		},
+	}
+}
+
+func runVerify(ctx context.Context, ledger string, stdout, stderr io.Writer) error {
+	path, err := receiver.LedgerPath(ledger)
+	if err != nil {
+		return err
+	}
+	p := startProgress(stderr)
+	report, err := sqlite.Verify(ctx, path, p.is)
+	p.stop()
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(stdout, describe(path, report)); err != nil {
+		return err
+	}
+	if len(report.Problems) > 0 {
+		return errors.New("the ledger is not sound")
+	}
+	return nil
+}
+
+// describe is the report in words.
+func describe(path string, r *sqlite.Report) string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	if n := len(r.Problems); n > 0 {
+		line("Ledger %s is not sound:", path)
+		for _, problem := range r.Problems {
+			line("  problem: %s", problem)
+		}
+	} else {
+		line("Ledger %s is sound.", path)
+	}
+	if r.Created.IsZero() {
+		return b.String()
+	}
+	line("  made %s, schema %d", r.Created.Format(time.RFC3339), r.Schema)
+	if r.Jobs == 0 && r.UpTo == 0 {
+		line("  no jobs")
+		return b.String()
+	}
+	line("  %s here, %s of them not in the stored totals yet", jobs(r.Jobs), grouped(r.Tail))
+	if r.UpTo == 0 {
+		return b.String()
+	}
+	line("  %s and %s stored, up to job %s", plural(int64(r.Runs), "counter"), plural(int64(r.Durations), "histogram"), grouped(r.UpTo))
+	if r.Pruned() == 0 {
+		line("  compared with a replay of all %s", jobs(r.Replayed))
+		return b.String()
+	}
+	line("  compared with a replay of the %s that are left: %s of these totals past retention, so it is a lower bound",
+		jobs(r.Replayed), jobs(r.Pruned()))
+	line("  histograms all of whose jobs are left, compared exactly: %s", grouped(int64(r.Durations-r.Partial)))
+	return b.String()
+}
+
+func runBackup(ctx context.Context, ledger, to string, stdout, stderr io.Writer) error {
+	if to == "" {
+		return errors.New("backup: the name of the file to make is empty: name one, or - for stdout")
+	}
+	path, err := receiver.LedgerPath(ledger)
+	if err != nil {
+		return err
+	}
+	p := startProgress(stderr)
+	if to == stdoutFile {
+		err = sqlite.BackupTo(ctx, path, stdout, p.is)
+	} else {
+		err = sqlite.Backup(ctx, path, to, p.is)
+	}
+	p.stop()
+	if err == nil && to != stdoutFile {
+		fmt.Fprintf(stdout, "Ledger %s is copied to %s.\n", path, to)
+	}
+	return err
+}
+
+func runRestore(ctx context.Context, ledger, from string, replace bool, stdout, stderr io.Writer) error {
+	path, err := receiver.LedgerPath(ledger)
+	if err != nil {
+		return err
+	}
+	p := startProgress(stderr)
+	restored, err := sqlite.Restore(ctx, path, from, replace, time.Now(), p.is)
+	p.stop()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "Ledger %s is restored from %s: made %s, up to job %s.\n",
+		path, from, restored.Created.Format(time.RFC3339), grouped(restored.Last))
+	if restored.Kept != "" {
+		fmt.Fprintf(stdout, "What was there is kept as %s.\n", restored.Kept)
+	}
+	return nil
+}
+
+func jobs(n int64) string { return plural(n, "job") }
+
+func plural(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return grouped(n) + " " + what + "s"
+}
+
+// grouped writes 1 234 567.
+func grouped(n int64) string {
+	if n < 1000 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%s %03d", grouped(n/1000), n%1000)
+}
