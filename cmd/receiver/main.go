@@ -98,6 +98,8 @@ func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) 
 			Default("").PlaceHolder("FILE").String(),
 		WebSystemdSocket: new(bool),
 	}
+	serve.Flag("web.max-connections", "How many clients may be connected. Beyond, connections that wait for their next request are closed.").
+		Default(strconv.Itoa(receiver.DefaultMaxConnections)).IntVar(&o.MaxConnections)
 	retention := model.Duration(ledger.DefaultRetention)
 	serve.Flag("ledger.retention", "How long jobs, and the ids that keep them from counting twice, are kept after they were received, such as 90d. Totals are kept for ever.").
 		Default("90d").SetValue(&retention)
@@ -121,6 +123,9 @@ func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) 
 	}
 	if o.Retention = time.Duration(retention); o.Retention < time.Hour {
 		return nil, nil, fmt.Errorf("--ledger.retention=%s: keep jobs for an hour at least: a report that is sent again within it counts once", retention)
+	}
+	if o.MaxConnections < 1 {
+		return nil, nil, fmt.Errorf("--web.max-connections=%d: at least 1 is needed to serve anybody", o.MaxConnections)
 	}
 	o.Logger = promslog.New(logConfig)
 	return o, nil, nil

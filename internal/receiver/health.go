@@ -29,6 +29,7 @@ type health struct {
 	refused    *prometheus.CounterVec // by reason
 	commits    prometheus.Histogram
 	failures   prometheus.Counter
+	turnedAway prometheus.Counter
 }
 
 func newHealth() *health {
@@ -42,13 +43,15 @@ func newHealth() *health {
 		rejected: counterVec("problems_rejected_total", "What finished jobs were rejected for, by reason."),
 		warned:   counterVec("problems_warned_total", "What finished jobs were recorded in spite of, by reason."),
 		refused: counterVec("requests_refused_total",
-			"Requests to /steps of which nothing was recorded, by reason: queue_full and ledger are to be sent again."),
+			"Requests to /steps of which nothing was recorded, by reason: queue_full, busy and ledger are to be sent again."),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace,
 			Name:      "commit_duration_seconds",
 			Help:      "How long commits to the ledger took. Each holds the jobs that had gathered.",
 			Buckets:   prometheus.ExponentialBuckets(0.0005, 2, 14), // 0.5 ms to 4 s
 		}),
+		turnedAway: counter("connections_refused_total",
+			"Connections that were closed because too many were in the middle of a request."),
 		failures: counter("commit_failures_total", "Commits to the ledger that failed; nothing of them was recorded."),
 	}
 	for _, reason := range job.Rejections {
@@ -62,8 +65,17 @@ func newHealth() *health {
 	}
 	h.refused.WithLabelValues(queueFull)
 	h.refused.WithLabelValues(ledgerFailed)
-	h.registry.MustRegister(h.recorded, h.duplicates, h.late, h.rejected, h.warned, h.refused, h.commits, h.failures)
+	h.registry.MustRegister(h.recorded, h.duplicates, h.late, h.rejected, h.warned, h.refused, h.commits, h.failures, h.turnedAway)
 	return h
+}
+
+// watchDoor adds what is known of connections.
+func (h *health) watchDoor(c *connections) {
+	h.registry.MustRegister(
+		gauge("connections", "Connections that are open.", func() float64 { return float64(c.open.Load()) }),
+		gauge("connections_limit", "From how many on connections are closed while they wait for their next request.",
+			func() float64 { return float64(c.limit) }),
+	)
 }
 
 // watch adds what is read from the ledger at each scrape.
@@ -133,6 +145,7 @@ var refusals = map[int]string{
 	http.StatusMethodNotAllowed:      "method",
 	http.StatusRequestEntityTooLarge: "too_large",
 	http.StatusUnsupportedMediaType:  "unsupported_type",
+	http.StatusServiceUnavailable:    "busy",
 }
 
 // unread counts a request that steps.Handler refused as a whole.

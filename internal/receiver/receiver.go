@@ -41,6 +41,8 @@ type Options struct {
 	Families  exposition.Families
 	Logger    *slog.Logger
 	Now       func() time.Time // default time.Now
+	// MaxConnections is how many clients may be connected; 0: DefaultMaxConnections.
+	MaxConnections int
 
 	// PruneEvery is how often jobs past their retention are looked for; 0: the
 	// ledger's default. For tests.
@@ -72,6 +74,9 @@ func New(ctx context.Context, o Options) (_ *Receiver, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.MaxConnections == 0 {
+		o.MaxConnections = DefaultMaxConnections
+	}
 	r := &Receiver{opts: o}
 	defer func() {
 		if err != nil {
@@ -98,6 +103,7 @@ func New(ctx context.Context, o Options) (_ *Receiver, err error) {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn), // a handler's panic among others
 	}
+	health.watchDoor(limitConnections(r.server, o.MaxConnections, health.turnedAway.Inc))
 	r.cleanups = append(r.cleanups, r.shutdown)
 	return r, nil
 }

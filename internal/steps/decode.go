@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -41,7 +40,7 @@ func badRequest(format string, args ...any) error {
 
 // decode reads the jobs that a request brings, whatever its form. Its error is a
 // *requestError.
-func decode(w http.ResponseWriter, r *http.Request) ([]item, error) {
+func decode(w http.ResponseWriter, r *http.Request, c *claim) ([]item, error) {
 	if r.Method == http.MethodGet {
 		if report, ok := plainQuery(r.URL.RawQuery); ok {
 			return []item{{report: report}}, nil
@@ -54,7 +53,7 @@ func decode(w http.ResponseWriter, r *http.Request) ([]item, error) {
 	if r.Method == http.MethodGet {
 		return []item{{report: fromValues(anyCase(query))}}, nil
 	}
-	body, err := readBody(w, r)
+	body, err := readBody(w, r, c)
 	if err != nil {
 		return nil, err
 	}
@@ -65,25 +64,37 @@ func decode(w http.ResponseWriter, r *http.Request) ([]item, error) {
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	switch {
 	case err == nil && mediaType == typeForm:
+		if err := c.forForm(body); err != nil {
+			return nil, err
+		}
 		return decodeForm(body, query)
 	case err == nil && mediaType == TypeJSON:
+		if err := c.forJobs(body); err != nil {
+			return nil, err
+		}
 		return decodeJSON(body)
 	case err == nil && ndjsonTypes[mediaType]:
+		if err := c.forJobs(body); err != nil {
+			return nil, err
+		}
 		return decodeNDJSON(body)
 	}
 	return nil, &requestError{http.StatusUnsupportedMediaType,
 		fmt.Sprintf("Content-Type %q can't be read: send %s, %s or application/x-ndjson", job.Quote(contentType), TypeJSON, typeForm)}
 }
 
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func readBody(w http.ResponseWriter, r *http.Request, c *claim) ([]byte, error) {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		w.Header().Set("Accept-Encoding", "identity")
 		return nil, &requestError{http.StatusUnsupportedMediaType,
 			fmt.Sprintf("Content-Encoding %q can't be read: send the body as it is", job.Quote(encoding))}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	body, err := c.readAll(http.MaxBytesReader(w, r.Body, MaxBody), r.ContentLength)
 	var tooLarge *http.MaxBytesError
 	switch {
+	case errors.Is(err, errBusy):
+		w.Header().Set("Connection", "close") // rather than read the rest
+		return nil, err
 	case errors.As(err, &tooLarge):
 		return nil, &requestError{http.StatusRequestEntityTooLarge,
 			fmt.Sprintf("the body is larger than %d bytes: send fewer jobs at a time", MaxBody)}

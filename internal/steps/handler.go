@@ -49,9 +49,12 @@ func Handler(o Options) http.Handler {
 	if o.Refused == nil {
 		o.Refused = func(int) {}
 	}
+	room := newBudget(MaxInFlight)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Cache-Control"] = noStore
-		answer, err := o.serve(w, r)
+		c := claim{from: room}
+		defer c.release()
+		answer, err := o.serve(w, r, &c)
 		if err != nil {
 			writeProblem(w, err)
 			return
@@ -67,8 +70,8 @@ func (*errNothingGood) Error() string {
 	return "no job of the request can be recorded: see rejected for what to send instead"
 }
 
-func (o *Options) serve(w http.ResponseWriter, r *http.Request) (Answer, error) {
-	items, err := read(w, r)
+func (o *Options) serve(w http.ResponseWriter, r *http.Request, c *claim) (Answer, error) {
+	items, err := read(w, r, c)
 	if refusal := (*requestError)(nil); errors.As(err, &refusal) {
 		o.Refused(refusal.status)
 	}
@@ -93,11 +96,11 @@ func (o *Options) serve(w http.ResponseWriter, r *http.Request) (Answer, error) 
 
 // read returns the items of a request that is to count. Its error is a
 // *requestError.
-func read(w http.ResponseWriter, r *http.Request) ([]item, error) {
+func read(w http.ResponseWriter, r *http.Request, c *claim) ([]item, error) {
 	if err := refuse(w, r); err != nil {
 		return nil, err
 	}
-	return decode(w, r)
+	return decode(w, r, c)
 }
 
 // refuse turns requests away that must not count: methods that aren't meant to,
@@ -189,6 +192,9 @@ func writeProblem(w http.ResponseWriter, err error) {
 	switch {
 	case errors.As(err, &request):
 		p.Status = request.status
+		if p.Status == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", retryAfter)
+		}
 	case errors.As(err, &nothing):
 		p.Status = http.StatusBadRequest
 		p.Rejected, p.Unlisted = nothing.answer.Rejected, nothing.answer.Unlisted

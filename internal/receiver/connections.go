@@ -1,0 +1,73 @@
+package receiver
+
+import (
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// DefaultMaxConnections is more than a company's pods that end in the same second. Each
+// costs some 10 to 20 kB.
+const DefaultMaxConnections = 8192
+
+const (
+	// spareFiles are file descriptors that connections leave to the ledger and the rest.
+	spareFiles = 64
+	// purgePause is how often idle connections are closed at most.
+	purgePause = 100 * time.Millisecond
+)
+
+// connections bounds how many clients are connected. Whoever comes when the limit is
+// reached is served all the same, and connections that wait for their next request are
+// closed for that: clients open new ones when they need them. Only when a quarter more
+// are in the middle of a request are new ones turned away.
+type connections struct {
+	server  *http.Server
+	limit   int64
+	refused func()
+	open    atomic.Int64
+	purged  atomic.Int64 // when idle ones were closed, Unix nanoseconds
+}
+
+// limitConnections watches the server's connections. What is allowed is less where
+// the system allows the process fewer files.
+func limitConnections(server *http.Server, limit int, refused func()) *connections {
+	c := &connections{server: server, limit: int64(limit), refused: refused}
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err == nil && files.Cur < 1<<32 {
+		c.limit = max(1, min(c.limit, (int64(files.Cur)-spareFiles)*4/5))
+	}
+	server.ConnState = c.changed
+	return c
+}
+
+func (c *connections) changed(conn net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		n := c.open.Add(1)
+		if n > c.limit {
+			c.closeIdle()
+		}
+		if n > c.limit+c.limit/4 {
+			c.refused()
+			_ = conn.Close() // what it says is of no use
+		}
+	case http.StateClosed, http.StateHijacked:
+		c.open.Add(-1)
+	}
+}
+
+// closeIdle closes the connections that wait for their next request. net/http does that
+// when it is told to keep none alive; requests that are answered in this very moment
+// lose their connections too.
+func (c *connections) closeIdle() {
+	last, now := c.purged.Load(), time.Now().UnixNano()
+	if time.Duration(now-last) < purgePause || !c.purged.CompareAndSwap(last, now) {
+		return
+	}
+	c.server.SetKeepAlivesEnabled(false)
+	c.server.SetKeepAlivesEnabled(true)
+}

@@ -1,0 +1,103 @@
+package steps
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"sync/atomic"
+)
+
+const (
+	// MaxInFlight is how many bytes all large requests may take at the same time, what
+	// is made of them included. That is some hundred times what a thousand jobs take;
+	// whoever comes when it is used up is to try again.
+	MaxInFlight = 128 << 20
+	// freeBody is the length up to which a body costs nothing of that: there can't be
+	// more of them than connections.
+	freeBody = 16 << 10
+	// perJob is about what one job takes on its way from the body into the ledger.
+	perJob = 1500
+	// perParameter is about what one parameter of a form takes.
+	perParameter = 100
+)
+
+// A budget is how many bytes are left.
+type budget struct{ left atomic.Int64 }
+
+func newBudget(bytes int64) *budget {
+	b := &budget{}
+	b.left.Store(bytes)
+	return b
+}
+
+// A claim is what one request takes of a budget.
+type claim struct {
+	from  *budget
+	taken int64
+}
+
+// take claims more bytes, and reports whether they were left.
+func (c *claim) take(bytes int64) bool {
+	if c.from.left.Add(-bytes) < 0 {
+		c.from.left.Add(bytes)
+		return false
+	}
+	c.taken += bytes
+	return true
+}
+
+// release gives everything back.
+func (c *claim) release() { c.from.left.Add(c.taken) }
+
+// errBusy says that the budget is used up.
+var errBusy = &requestError{http.StatusServiceUnavailable,
+	"the receiver has too many large requests to read at once: nothing was recorded, try again"}
+
+// readAll reads a body of at most MaxBody bytes and claims room for it as it comes, so
+// that who sends slowly claims little. Its errors are errBusy and those of reading.
+func (c *claim) readAll(from io.Reader, length int64) ([]byte, error) {
+	if length < 0 || length > freeBody {
+		length = freeBody - 1
+	}
+	body := make([]byte, 0, length+1) // one more, to see the end without growing
+	for {
+		n, err := from.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if err == io.EOF {
+			return body, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(body) == cap(body) {
+			if !c.take(int64(cap(body))) {
+				return nil, errBusy
+			}
+			body = append(make([]byte, 0, 2*cap(body)), body...)
+		}
+	}
+}
+
+// forJobs claims room for what may be made of a body of JSON.
+func (c *claim) forJobs(body []byte) error {
+	if len(body) <= freeBody {
+		return nil
+	}
+	jobs := min(bytes.Count(body, []byte("{")), MaxItems+1)
+	return c.need(int64(len(body)) + int64(jobs)*perJob)
+}
+
+// forForm claims room for what may be made of a form.
+func (c *claim) forForm(body []byte) error {
+	if len(body) <= freeBody {
+		return nil
+	}
+	return c.need(int64(len(body)) + int64(bytes.Count(body, []byte("&")))*perParameter)
+}
+
+func (c *claim) need(bytes int64) error {
+	if !c.take(bytes) {
+		return errBusy
+	}
+	return nil
+}
