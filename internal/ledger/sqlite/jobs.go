@@ -28,6 +28,13 @@ func (s *Store) Append(ctx context.Context, entries []ledger.Entry) ([]ledger.Ou
 	if err := s.Tend(ctx); err != nil {
 		return nil, err
 	}
+	if s.unsure {
+		last, err := lastJob(ctx, s.writer)
+		if err != nil {
+			return nil, explain(err)
+		}
+		s.last, s.unsure = max(s.last, last), false
+	}
 	outcomes, last := make([]ledger.Outcome, len(entries)), s.last
 	for i := range outcomes {
 		last++
@@ -38,6 +45,7 @@ func (s *Store) Append(ctx context.Context, entries []ledger.Entry) ([]ledger.Ou
 		last, err = s.appendEach(ctx, entries, outcomes)
 	}
 	if err != nil {
+		s.unsure = true
 		return nil, explain(err)
 	}
 	s.last = last // also if the file is gone by now: the numbers are used

@@ -33,6 +33,9 @@ import (
 // readers is how many questions may read at the same time.
 const readers = 4
 
+// walLimit is to what the write-ahead log shrinks that grew while somebody read for long.
+const walLimit = "_pragma=journal_size_limit(67108864)"
+
 // errNotOpen is what readers get after Close, and while the file can't be opened again.
 var errNotOpen = errors.New("the ledger is not open")
 
@@ -47,6 +50,7 @@ type Store struct {
 	lock      *lock
 	created   time.Time
 	last      int64    // number of the last row that ever was
+	unsure    bool     // whether last may be too low: a commit failed, nobody knows how far it came
 	file, wal identity // of what is open
 
 	// mu is held for writing while the connections are closed and opened anew, and for
@@ -92,7 +96,7 @@ func Open(ctx context.Context, path string, now time.Time, logger *slog.Logger) 
 // connect opens the connections, brings the file to this program's schema, and reads
 // what the store keeps in memory.
 func (s *Store) connect(ctx context.Context, now time.Time) (err error) {
-	if s.pool, err = open(s.path, "_txlock=immediate", "_pragma=synchronous(FULL)"); err != nil {
+	if s.pool, err = open(s.path, "_txlock=immediate", "_pragma=synchronous(FULL)", walLimit); err != nil {
 		return err
 	}
 	conn, err := s.pool.Conn(ctx)
