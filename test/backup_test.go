@@ -1,9 +1,7 @@
 package test
 
 import (
-	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,13 +48,8 @@ func receiverCommand(t *testing.T, ledger string, args ...string) {
 func TestBackupUnderLoad(t *testing.T) {
 	s := newService(t)
 	s.start(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	c := &crowd{url: s.url("/steps"), client: &http.Client{Timeout: 5 * time.Second}, acknowledged: map[string]string{}}
-	defer c.client.CloseIdleConnections()
-	for i := range crashSenders {
-		c.senders.Go(func() { c.send(ctx, i) })
-	}
+	c := newCrowd(t, s, quick)
+	c.gather(t.Context(), t, crashSenders)
 	dir := t.TempDir()
 	const backups = 5
 	for i := range backups {
@@ -81,10 +74,9 @@ func TestBackupUnderLoad(t *testing.T) {
 			}
 		}
 	}
-	c.stop.Store(true)
-	c.senders.Wait()
-	if self := must(fetch(s.url("/metrics/self"))); !strings.Contains(self, "\ncijob_receiver_commit_failures_total 0\n") {
-		t.Errorf("commits failed meanwhile:\n%s", self)
+	c.finish(t, s)
+	if self, err := fetch(s.url("/metrics/self")); err != nil || !strings.Contains(self, "\ncijob_receiver_commit_failures_total 0\n") {
+		t.Errorf("commits failed meanwhile: %v\n%s", err, self)
 	}
 	files, err := os.ReadDir(dir)
 	if err != nil || len(files) != backups {

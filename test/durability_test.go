@@ -13,7 +13,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // SIGKILL leaves the page cache, so it can't show what a power cut would undo. The
@@ -56,6 +55,15 @@ func TestNoAnswerBeforeTheDisk(t *testing.T) {
 // stopTraced stops the receiver, not strace, which ends with it.
 func stopTraced(t *testing.T, s *service) {
 	t.Helper()
+	signalTraced(t, s, syscall.SIGTERM)
+	if code := s.exit(t); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, s.excerpt())
+	}
+}
+
+// signalTraced sends a signal to the receiver behind strace.
+func signalTraced(t *testing.T, s *service, signal syscall.Signal) {
+	t.Helper()
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", s.cmd.Process.Pid, s.cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
@@ -64,19 +72,8 @@ func stopTraced(t *testing.T, s *service) {
 	if _, err := fmt.Sscan(string(children), &pid); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+	if err := syscall.Kill(pid, signal); err != nil {
 		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- s.cmd.Wait() }()
-	select {
-	case err := <-done:
-		s.cmd = nil
-		if err != nil {
-			t.Fatalf("%v\n%s", err, s.log)
-		}
-	case <-time.After(patience):
-		t.Fatalf("it does not stop\n%s", s.log)
 	}
 }
 
