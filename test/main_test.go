@@ -5,8 +5,10 @@
 // depend on the programs.
 //
 // Scripts in testdata/script are run by testscript; main_test.go says which
-// commands they have beside testscript's own. The crash test and the durability
-// test are Go, because they watch many things at once.
+// commands they have beside testscript's own. The others are Go, because they watch
+// many things at once: service_test.go has the receiver they play with, crowd_test.go
+// those who send it jobs, count_test.go who counts them, faults_test.go what breaks
+// its disk.
 package test
 
 import (
@@ -43,6 +45,10 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // some tests start them as somebody else
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	programs = dir
 	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator),
 		"ci-jobs-metrics/cmd/receiver", "ci-jobs-metrics/cmd/exporter", "ci-jobs-metrics/demo")
@@ -90,15 +96,30 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// need fails in CI, and skips elsewhere, if a program is missing.
+// need leaves a test out if a program is missing.
 func need(t *testing.T, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%s is missing", program)
-		}
-		t.Skipf("left out: %s is missing; make test installs it as root on Debian", program)
+		missing(t, program+" is missing; make test installs it as root on Debian")
 	}
+}
+
+// needRoot leaves out a test that mounts file systems, or starts programs as
+// somebody else.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		missing(t, "only root can do this")
+	}
+}
+
+// missing skips a test for the given reason. In CI it fails: there all must run.
+func missing(t *testing.T, reason string) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatal(reason)
+	}
+	t.Skip("left out: " + reason)
 }
 
 func freeAddress() (string, error) {
