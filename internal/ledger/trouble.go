@@ -39,14 +39,15 @@ func (t *trouble) begin() {
 	t.writing = time.Now()
 }
 
-// end says how that came out, and how many jobs were in it.
-func (t *trouble) end(err error, jobs int) {
+// end says how that came out, and how many jobs were in it. wrote is whether anything
+// reached the disk: if not, an end without an error proves nothing.
+func (t *trouble) end(err error, jobs int, wrote bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.writing = time.Time{}
 	now := time.Now()
 	switch {
-	case err == nil && t.err == nil:
+	case err == nil && (t.err == nil || !wrote):
 	case err == nil:
 		t.logger.Info("Recording works again", "after", now.Sub(t.since).Round(time.Millisecond), "refused", t.total)
 		t.err, t.failed, t.total = nil, 0, 0

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -80,7 +81,7 @@ func (l *Ledger) tend(ctx context.Context) {
 			l.opts.Logger.Error("Storing the totals failed; it will be tried again", "err", err)
 		}
 	}
-	l.trouble.end(err, 0)
+	l.trouble.end(err, 0, false)
 }
 
 // probe tries, after a commit that failed, whether the next would succeed: whoever asks
@@ -90,7 +91,7 @@ func (l *Ledger) probe(ctx context.Context) {
 		return
 	}
 	l.trouble.begin()
-	l.trouble.end(l.store.Probe(ctx), 0)
+	l.trouble.end(l.store.Probe(ctx), 0, true)
 }
 
 // gather returns first and what else waits: of small requests and of large ones up to
@@ -134,7 +135,7 @@ func (l *Ledger) commit(ctx context.Context, batch []*submission) {
 	start := time.Now()
 	l.trouble.begin()
 	outcomes, err := l.store.Append(ctx, entries)
-	l.trouble.end(err, len(entries))
+	l.trouble.end(err, len(entries), slices.ContainsFunc(outcomes, func(o Outcome) bool { return o.Seq > 0 }))
 	l.opts.OnCommit(outcomes, time.Since(start), err)
 	if err == nil {
 		l.apply(entries, outcomes)

@@ -20,11 +20,17 @@ const applicationID = 0x43494a4d
 var migrations embed.FS
 
 // migrate brings the file to the schema of this program, one migration and one
-// transaction at a time; the file itself counts them in user_version.
-func migrate(ctx context.Context, db *sql.Conn, now time.Time) error {
+// transaction at a time; the file itself counts them in user_version. For one without any
+// it asks first.
+func migrate(ctx context.Context, db *sql.Conn, now time.Time, mayBeNew func() error) error {
 	version, names, err := knownSchema(ctx, db)
 	if err != nil {
 		return err
+	}
+	if version == 0 {
+		if err := mayBeNew(); err != nil {
+			return err
+		}
 	}
 	// Only now, when it is known to be ours: this changes the file.
 	var mode string
@@ -114,6 +120,11 @@ func explain(err error) error {
 		return fmt.Errorf("the file and its directory must be writable (%w)", err)
 	case sqlite3.SQLITE_FULL:
 		return fmt.Errorf("the disk is full (%w)", err)
+	case sqlite3.SQLITE_IOERR:
+		if e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE {
+			return fmt.Errorf("the disk is full: there is no room for the index of the write-ahead log (%w)", err)
+		}
+		return fmt.Errorf("the disk fails, the system's log may say why (%w)", err)
 	}
 	return err
 }

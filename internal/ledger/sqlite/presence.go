@@ -90,12 +90,19 @@ func (s *Store) reconnect(ctx context.Context) error {
 	return nil
 }
 
-// Probe implements ledger.Store: what it writes is as durable as a job.
+// Probe implements ledger.Store. It writes the number of the schema again, for SQLite
+// writes nothing where an UPDATE changes nothing. In the log that takes the place of what
+// a commit that failed may have left there, so that after a crash this is not taken for
+// recorded.
 func (s *Store) Probe(ctx context.Context) error {
 	if err := s.Tend(ctx); err != nil {
 		return err
 	}
-	_, err := s.writer.ExecContext(ctx, `UPDATE ledger SET created = created`)
+	var version int
+	if err := s.writer.QueryRowContext(ctx, `PRAGMA user_version`).Scan(&version); err != nil {
+		return explain(err)
+	}
+	_, err := s.writer.ExecContext(ctx, fmt.Sprintf(`PRAGMA user_version = %d`, version))
 	return explain(err)
 }
 
@@ -133,10 +140,26 @@ func (s *Store) checkGone() error {
 	return fmt.Errorf("%d jobs were recorded here, but the file is gone: bring it back with its -wal, or restore a backup. To begin with an empty ledger, remove %s.lock", s.lock.last, s.path)
 }
 
+// checkTotals refuses totals that hold jobs which never were. Those of the last jobs may
+// outlive their rows, but only where the lock knows of them.
+func (s *Store) checkTotals(ctx context.Context) error {
+	if s.lock.last == 0 || s.last <= s.lock.last {
+		return nil
+	}
+	var rows int64
+	if err := s.writer.QueryRowContext(ctx, `SELECT coalesce(max(seq), 0) FROM jobs`).Scan(&rows); err != nil {
+		return explain(err)
+	}
+	if s.last == rows {
+		return nil // the lock is old, as after a power cut
+	}
+	return fmt.Errorf("its totals are damaged: they end at job %d, but the last that was recorded is %d: restore a backup; receiver verify says more", s.last, max(rows, s.lock.last))
+}
+
 // checkEnd refuses a ledger that ends before the last job that was recorded.
 func (s *Store) checkEnd() error {
 	if s.last >= s.lock.last {
 		return nil
 	}
-	return fmt.Errorf("it ends at job %d, but job %d was recorded here: its write-ahead log %s-wal was deleted, or an older copy put in its place. Bring back what is missing; to go on without the jobs between, remove %s.lock", s.last, s.lock.last, s.path, s.path)
+	return fmt.Errorf("it ends at job %d, but job %d was recorded here: its write-ahead log %s-wal was deleted, or an older copy put in its place. Bring back what is missing, or restore a backup; to go on without the jobs between, remove %s.lock", s.last, s.lock.last, s.path, s.path)
 }

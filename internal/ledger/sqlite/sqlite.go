@@ -86,7 +86,7 @@ func Open(ctx context.Context, path string, now time.Time, logger *slog.Logger) 
 	if err := s.connect(ctx, now); err != nil {
 		return nil, err
 	}
-	if err := s.checkEnd(); err != nil {
+	if err := errors.Join(s.checkEnd(), s.checkTotals(ctx)); err != nil {
 		return nil, err
 	}
 	s.lock.note(s.last)
@@ -104,7 +104,7 @@ func (s *Store) connect(ctx context.Context, now time.Time) (err error) {
 		return explain(err)
 	}
 	s.writer = &writer{Conn: conn}
-	if err := migrate(ctx, s.writer.Conn, now); err != nil {
+	if err := migrate(ctx, s.writer.Conn, now, s.checkEnd); err != nil {
 		return explain(err)
 	}
 	// The file's name must survive a power cut as well as what is in it.
