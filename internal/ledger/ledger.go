@@ -102,6 +102,7 @@ type Ledger struct {
 
 	// The writer's own.
 	saved   int64         // number of the last row in the stored checkpoint
+	behind  bool          // whether there are rows that apply could not fold; guarded by fold
 	batch   []*submission // used again for each commit, as is entries
 	entries []Entry
 }
@@ -156,6 +157,10 @@ func (l *Ledger) load(ctx context.Context) error {
 	}
 	if l.applied > upTo {
 		l.opts.Logger.Info("Folded the jobs behind the last checkpoint", "jobs", l.applied-upTo)
+	}
+	// Whoever may not write to the ledger shall know now, not by the first job.
+	if err := l.store.Probe(ctx); err != nil {
+		return err
 	}
 	// At once, so that the bounds of now are those that jobs from now on belong
 	// to, whatever the bounds of the next start.

@@ -77,6 +77,9 @@ func (l *Ledger) tend(ctx context.Context) {
 	l.trouble.begin()
 	err := l.store.Tend(ctx)
 	if err == nil {
+		if err := l.fillGap(ctx); err != nil {
+			l.opts.Logger.Error("Reading the ledger failed; it will be tried again", "err", err)
+		}
 		if err := l.checkpoint(ctx); err != nil {
 			l.opts.Logger.Error("Storing the totals failed; it will be tried again", "err", err)
 		}
@@ -168,11 +171,25 @@ func (l *Ledger) apply(entries []Entry, outcomes []Outcome) {
 	l.fold.Lock()
 	defer l.fold.Unlock()
 	for i, o := range outcomes {
-		if o.Seq == l.applied+1 {
+		switch {
+		case o.Seq == l.applied+1:
 			l.totals.Apply(entries[i].Received, &entries[i].Job)
 			l.applied = o.Seq
+		case o.Seq > l.applied:
+			l.behind = true
 		}
 	}
+}
+
+// fillGap folds the rows that apply could not, should no scrape have done it: no
+// checkpoint gets past them, and nothing behind them is pruned.
+func (l *Ledger) fillGap(ctx context.Context) error {
+	l.fold.Lock()
+	defer l.fold.Unlock()
+	if !l.behind {
+		return nil
+	}
+	return l.catchUp(ctx)
 }
 
 // catchUp folds the rows in the store that are not in the totals yet. The caller
@@ -188,6 +205,7 @@ func (l *Ledger) catchUp(ctx context.Context) error {
 			l.applied = rows[i].Seq
 		}
 		if len(rows) < foldStep {
+			l.behind = false
 			return nil
 		}
 	}

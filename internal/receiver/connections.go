@@ -17,7 +17,7 @@ const (
 	// spareFiles are file descriptors that connections leave to the ledger and the rest.
 	spareFiles = 64
 	// purgePause is how often idle connections are closed at most.
-	purgePause = 100 * time.Millisecond
+	purgePause = 5 * time.Millisecond
 )
 
 // connections bounds how many clients are connected. Whoever comes when the limit is

@@ -35,11 +35,11 @@ func (r *running) metric(t *testing.T, name string) (value float64) {
 func TestIdleConnections(t *testing.T) {
 	t.Parallel()
 	o := options(ledgerPath(t), "127.0.0.1:0")
-	o.MaxConnections = 50
+	o.MaxConnections = 200
 	r := start(t, o)
-	for range 500 {
+	for range 1000 {
 		r.keepOpen(t)
-		if n := r.metric(t, "cijob_receiver_connections"); n > 63 {
+		if n := r.metric(t, "cijob_receiver_connections"); n > 251 {
 			t.Fatalf("%v connections are open", n)
 		}
 	}

@@ -9,14 +9,14 @@ import (
 
 const (
 	// MaxInFlight is how many bytes all large requests may take at the same time, what
-	// is made of them included. That is some hundred times what a thousand jobs take;
+	// is made of them included. That is some fifty times what a thousand jobs take;
 	// whoever comes when it is used up is to try again.
-	MaxInFlight = 128 << 20
+	MaxInFlight = 64 << 20
 	// freeBody is the length up to which a body costs nothing of that: there can't be
 	// more of them than connections.
 	freeBody = 16 << 10
 	// perJob is about what one job takes on its way from the body into the ledger.
-	perJob = 1500
+	perJob = 1200
 	// perParameter is about what one parameter of a form takes.
 	perParameter = 100
 )

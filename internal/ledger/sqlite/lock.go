@@ -46,8 +46,10 @@ func takeLock(path string) (*lock, error) {
 
 // reset notes a job that may have a lower number than the one before.
 func (l *lock) reset(last int64) error {
-	err := l.file.Truncate(0)
-	l.note(last)
+	err := l.note(last)
+	if err == nil { // what was there goes only when something else is
+		err = l.file.Truncate(int64(len(l.text)))
+	}
 	return errors.Join(err, l.file.Sync())
 }
 
@@ -70,9 +72,11 @@ func readLock(f *os.File) (pid string, last int64) {
 
 // note writes down that the job of the given number is recorded. Where it can't be
 // written, less is noticed at the next start.
-func (l *lock) note(last int64) {
+func (l *lock) note(last int64) error {
 	l.last = last
 	l.text = strconv.AppendInt(l.text[:0], int64(os.Getpid()), 10)
 	l.text = strconv.AppendInt(append(l.text, "\nlast "...), last, 10)
-	_, _ = l.file.WriteAt(append(l.text, '\n'), 0) // numbers grow, so nothing old is left behind it
+	l.text = append(l.text, '\n')
+	_, err := l.file.WriteAt(l.text, 0) // numbers grow, so nothing old is left behind it
+	return err
 }

@@ -89,7 +89,7 @@ func Open(ctx context.Context, path string, now time.Time, logger *slog.Logger) 
 	if err := errors.Join(s.checkEnd(), s.checkTotals(ctx)); err != nil {
 		return nil, err
 	}
-	s.lock.note(s.last)
+	_ = s.lock.note(s.last) // as in Append
 	return s, s.checkDamage(ctx)
 }
 
@@ -111,15 +111,37 @@ func (s *Store) connect(ctx context.Context, now time.Time) (err error) {
 	if err := syncDir(filepath.Dir(s.path)); err != nil {
 		return err
 	}
-	if s.reader, err = open(s.path, "_pragma=query_only(true)"); err != nil {
-		return err
+	if err := s.openReaders(ctx); err != nil {
+		return explain(err)
 	}
-	s.reader.SetMaxOpenConns(readers)
 	if err := s.prepare(ctx); err != nil {
 		return explain(err)
 	}
 	s.remember() // all files are there, now that the ledger was read
 	return nil
+}
+
+// openReaders opens all connections for reading at once, and they stay open: one that
+// is opened when the file was moved away would make another, or take another for it.
+func (s *Store) openReaders(ctx context.Context) (err error) {
+	if s.reader, err = open(s.path, "mode=rw", "_pragma=query_only(true)"); err != nil {
+		return err
+	}
+	s.reader.SetMaxOpenConns(readers)
+	s.reader.SetMaxIdleConns(readers)
+	var all []*sql.Conn
+	for range readers {
+		c, connErr := s.reader.Conn(ctx)
+		if connErr != nil {
+			err = connErr
+			break
+		}
+		all = append(all, c)
+	}
+	for _, c := range all {
+		err = errors.Join(err, c.Close()) // which gives it back
+	}
+	return err
 }
 
 // disconnect closes the connections. Closing the last one moves the write-ahead log

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 
 	"ci-jobs-metrics/internal/totals"
 )
@@ -132,8 +133,8 @@ func newSaver(w *writer) (*saver, error) {
 }
 
 // SaveTotals implements ledger.Store.
-func (s *Store) SaveTotals(_ context.Context, c *totals.Checkpoint, upTo int64) error {
-	return explain(s.saver.transaction(func() error {
+func (s *Store) SaveTotals(ctx context.Context, c *totals.Checkpoint, upTo int64) error {
+	err := s.saver.transaction(func() error {
 		if err := s.saver.header(c, upTo); err != nil {
 			return err
 		}
@@ -141,7 +142,28 @@ func (s *Store) SaveTotals(_ context.Context, c *totals.Checkpoint, upTo int64) 
 			return err
 		}
 		return s.saver.durations(c.Durations)
-	}))
+	})
+	if err == nil {
+		s.tidy(ctx)
+	}
+	return explain(err)
+}
+
+// largeLog is how large the write-ahead log gets only if SQLite can't move it into the
+// file, which it does by itself every few megabytes and does not complain about. While
+// somebody reads for long that is so too, without an error.
+const largeLog = 32 << 20
+
+// tidy moves a large log into the file, or says why it can't be done.
+func (s *Store) tidy(ctx context.Context) {
+	info, err := os.Stat(s.path + "-wal")
+	if err != nil || info.Size() < largeLog {
+		return
+	}
+	if _, err := s.writer.ExecContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`); err != nil {
+		s.logger.Warn("The write-ahead log can't be moved into the ledger's file, and grows until that works again; nothing is lost",
+			"bytes", info.Size(), "err", explain(err))
+	}
 }
 
 // errLater says that somebody else has stored a later checkpoint.
