@@ -104,7 +104,7 @@ func TestDamagedTotals(t *testing.T) {
 			closeLedger(t, l)
 			d := &damaged{Store: openStore(t, path)}
 			damage(d)
-			if _, err := d.Store.Prune(t.Context(), ledgertest.Start.AddDate(1, 0, 0), 1, 10); err != nil {
+			if _, err := d.Prune(t.Context(), ledgertest.Start.AddDate(1, 0, 0), 1, 10); err != nil {
 				t.Fatal(err)
 			}
 			_, err := ledger.Open(t.Context(), d, ledger.Options{Bounds: fewBounds})

@@ -100,7 +100,7 @@ func (l *Ledger) probe(ctx context.Context) {
 // gather returns first and what else waits: of small requests and of large ones up to
 // maxBatch jobs each, so that a commit brings both on, however many of the other wait.
 func (l *Ledger) gather(first *submission) []*submission {
-	batch := append(l.batch[:0], first)
+	l.batch = append(l.batch[:0], first)
 	var taken [len(l.lanes)]int
 	for i := range l.lanes {
 		lane := &l.lanes[i]
@@ -114,20 +114,19 @@ func (l *Ledger) gather(first *submission) []*submission {
 				if !ok {
 					break gathering // write sees it too
 				}
-				batch = append(batch, s)
+				l.batch = append(l.batch, s)
 				taken[i] += len(s.entries)
 			default:
 				break gathering
 			}
 		}
 	}
-	l.batch = batch
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.lanes {
 		l.lanes[i].waiting -= taken[i]
 	}
-	return batch
+	return l.batch
 }
 
 // commit makes a batch durable, then visible, then known to those who wait: in

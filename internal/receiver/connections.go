@@ -57,6 +57,7 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 		}
 	case http.StateClosed, http.StateHijacked:
 		c.open.Add(-1)
+	case http.StateActive, http.StateIdle:
 	}
 }
 

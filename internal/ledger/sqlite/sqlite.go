@@ -324,11 +324,6 @@ func syncDir(dir string) error {
 func micros(t time.Time) int64      { return t.UnixMicro() }
 func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
 
-// nullMicros is NULL for the zero time.
-func nullMicros(t time.Time) sql.NullInt64 {
-	return sql.NullInt64{Int64: t.UnixMicro(), Valid: !t.IsZero()}
-}
-
 func fromNullMicros(us sql.NullInt64) time.Time {
 	if !us.Valid {
 		return time.Time{}

@@ -87,5 +87,5 @@ func (w *writer) close() error {
 	for _, s := range w.prepared {
 		errs = append(errs, s.Close())
 	}
-	return errors.Join(append(errs, w.Conn.Close())...)
+	return errors.Join(append(errs, w.Close())...)
 }
