@@ -117,17 +117,18 @@ func (h *health) committed(outcomes []ledger.Outcome, took time.Duration, err er
 	if err != nil {
 		h.failures.Inc()
 	}
+	recorded, late := 0, 0
 	for _, o := range outcomes {
 		switch {
 		case o.Seq > 0:
-			h.recorded.Inc()
+			recorded++
 		case o.Late:
-			h.late.Inc()
-			fallthrough
-		default:
-			h.duplicates.Inc()
+			late++
 		}
 	}
+	h.recorded.Add(float64(recorded))
+	h.late.Add(float64(late))
+	h.duplicates.Add(float64(len(outcomes) - recorded))
 }
 
 // Why nothing of a request was looked at or recorded.
