@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/ledger/ledgertest"
@@ -112,5 +113,40 @@ func TestDamagedTotals(t *testing.T) {
 				t.Errorf("Open: %v", err)
 			}
 		})
+	}
+}
+
+// refusing is a store whose next append records, and says that it did not.
+type refusing struct {
+	ledger.Store
+	next atomic.Bool
+}
+
+func (s *refusing) Append(ctx context.Context, entries []ledger.Entry) ([]ledger.Outcome, error) {
+	outcomes, err := s.Store.Append(ctx, entries)
+	if err == nil && s.next.CompareAndSwap(true, false) {
+		return nil, errDisk
+	}
+	return outcomes, err
+}
+
+// A batch that was recorded without being acknowledged is in the totals, in those of the
+// checkpoint too, although nobody scrapes.
+func TestRecordedButRefused(t *testing.T) {
+	s := &refusing{Store: openStore(t, ledgerPath(t))}
+	l := openLedger(t, s, ledger.Options{Bounds: fewBounds, CheckpointEvery: 5 * time.Millisecond})
+	s.next.Store(true)
+	if _, err := l.Record([]ledger.Entry{ledgertest.Entry(0, "a")}); !errors.Is(err, errDisk) {
+		t.Fatalf("Record: %v", err)
+	}
+	if o := record(t, l, ledgertest.Entry(0, "a"), ledgertest.Entry(0, "b")); o[0].Seq != 0 || o[1].Seq != 2 {
+		t.Errorf("sent again: %v", o)
+	}
+	waitFor(t, func() bool {
+		_, upTo, err := s.LoadTotals(t.Context())
+		return err == nil && upTo == 2
+	})
+	if n := count(t, l); n != 2 {
+		t.Errorf("%d jobs count", n)
 	}
 }

@@ -221,3 +221,15 @@ func TestErrorsInTheMiddle(t *testing.T) {
 		t.Errorf("%d rows, %v, want %d", len(rows), err, next-1)
 	}
 }
+
+// A commit can fail and go through all the same; no number is used twice then.
+func TestFailedCommitThatWentThrough(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "ledger.db"))
+	for want := int64(1); want <= 3; want++ {
+		outcomes, err := s.Append(t.Context(), []ledger.Entry{ledgertest.Entry(0, "")})
+		if err != nil || outcomes[0].Seq != want {
+			t.Fatalf("%v, %v, want number %d", outcomes, err, want)
+		}
+		s.Doubt()
+	}
+}
