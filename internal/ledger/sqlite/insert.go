@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/ledger"
 )
 
@@ -21,6 +22,7 @@ var errDuplicates = errors.New("an id was recorded before")
 type inserter struct {
 	*writer
 	narrow, wide [len(chunks)]driver.Stmt
+	status       driver.Stmt // of the job that has an id
 }
 
 func newInserter(w *writer) (*inserter, error) {
@@ -30,6 +32,7 @@ func newInserter(w *writer) (*inserter, error) {
 		in.narrow[i], err = w.prepare(insertRows(neededColumns, rows), err)
 		in.wide[i], err = w.prepare(insertRows(jobColumns, rows), err)
 	}
+	in.status, err = w.prepare(`SELECT status FROM jobs WHERE id = ?`, err)
 	return in, err
 }
 
@@ -106,4 +109,16 @@ func isWide(e *ledger.Entry) bool {
 	j := &e.Job
 	return j.Version != "" || j.Job != "" || j.URL != "" || j.Stage != "" || j.Ref != "" || j.SHA != "" ||
 		j.Pipeline != "" || j.Runner != "" || j.Source != ""
+}
+
+// isLate says whether a duplicate knows the end of a job that was recorded without.
+// It is asked when everything is committed, so where it can't be known it is false:
+// an error would say that nothing was recorded.
+func (in *inserter) isLate(j *job.Job) bool {
+	if j.Status == job.Unknown {
+		return false
+	}
+	in.bind(j.ID)
+	recorded, err := in.one(in.status)
+	return err == nil && recorded == string(job.Unknown)
 }

@@ -8,7 +8,6 @@ import (
 	"math"
 	"time"
 
-	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/ledger"
 )
 
@@ -42,7 +41,7 @@ func (s *Store) Append(ctx context.Context, entries []ledger.Entry) ([]ledger.Ou
 	}
 	err := s.inserter.transaction(func() error { return s.inserter.insert(s.last+1, entries) })
 	if errors.Is(err, errDuplicates) {
-		last, err = s.appendEach(ctx, entries, outcomes)
+		last, err = s.appendEach(entries, outcomes)
 	}
 	if err != nil {
 		s.unsure = true
@@ -57,7 +56,7 @@ func (s *Store) Append(ctx context.Context, entries []ledger.Entry) ([]ledger.Ou
 }
 
 // appendEach inserts one by one, and returns the number of the last row.
-func (s *Store) appendEach(ctx context.Context, entries []ledger.Entry, outcomes []ledger.Outcome) (last int64, err error) {
+func (s *Store) appendEach(entries []ledger.Entry, outcomes []ledger.Outcome) (last int64, err error) {
 	last = s.last
 	var known []int // entries whose ids were recorded before
 	err = s.inserter.transaction(func() error {
@@ -80,21 +79,9 @@ func (s *Store) appendEach(ctx context.Context, entries []ledger.Entry, outcomes
 		return 0, err
 	}
 	for _, i := range known {
-		outcomes[i].Late = s.isLate(ctx, &entries[i].Job)
+		outcomes[i].Late = s.inserter.isLate(&entries[i].Job)
 	}
 	return last, nil
-}
-
-// isLate says whether a duplicate knows the end of a job that was recorded without.
-// It is asked when everything is committed, so where it can't be known it is false:
-// an error would say that nothing was recorded.
-func (s *Store) isLate(ctx context.Context, j *job.Job) bool {
-	if j.Status == job.Unknown {
-		return false
-	}
-	var recorded string
-	err := s.writer.QueryRowContext(ctx, `SELECT status FROM jobs WHERE id = ?`, j.ID).Scan(&recorded)
-	return err == nil && job.Status(recorded) == job.Unknown
 }
 
 // Rows implements ledger.Store.

@@ -81,6 +81,20 @@ func (w *writer) execute(s driver.Stmt) (changed int64, err error) {
 	return result.RowsAffected()
 }
 
+// one runs a query with the arguments that were bound, and returns the first column of
+// its first row.
+func (w *writer) one(s driver.Stmt) (driver.Value, error) {
+	args := w.args
+	w.args = w.args[:0]
+	rows, err := s.(driver.StmtQueryContext).QueryContext(context.Background(), args)
+	if err != nil {
+		return nil, err
+	}
+	values := make([]driver.Value, len(rows.Columns()))
+	err = rows.Next(values) // io.EOF if there is none
+	return values[0], errors.Join(err, rows.Close())
+}
+
 // close ends the connection, its statements first.
 func (w *writer) close() error {
 	var errs []error
