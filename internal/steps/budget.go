@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"runtime"
 	"sync/atomic"
 )
 
@@ -21,11 +22,14 @@ const (
 	perParameter = 100
 )
 
-// A budget is how many bytes are left.
-type budget struct{ left atomic.Int64 }
+// A budget is how many bytes are left, and whose turn it is to use the processors.
+type budget struct {
+	left  atomic.Int64
+	turns chan struct{} // has room for as many large bodies as are decoded at a time
+}
 
 func newBudget(bytes int64) *budget {
-	b := &budget{}
+	b := &budget{turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 	b.left.Store(bytes)
 	return b
 }
@@ -44,6 +48,22 @@ func (c *claim) take(bytes int64) bool {
 	}
 	c.taken += bytes
 	return true
+}
+
+// largeBody is from how many bytes on a body waits for its turn to be decoded: some
+// hundred jobs, which take as long as the turn of a goroutine on a processor.
+const largeBody = 32 << 10
+
+// turn waits until a body of that size may be decoded, and returns what ends its turn.
+// Large ones leave half of the processors to others: were they all decoded at a time,
+// the ledger's one writer would wait behind them for a processor whenever the disk was
+// done, and small requests behind the writer, for seconds.
+func (c *claim) turn(size int) (end func()) {
+	if size < largeBody {
+		return func() {}
+	}
+	c.from.turns <- struct{}{}
+	return func() { <-c.from.turns }
 }
 
 // release gives everything back.

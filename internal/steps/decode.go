@@ -40,7 +40,7 @@ func badRequest(format string, args ...any) error {
 
 // decode reads the jobs that a request brings, whatever its form. Its error is a
 // *requestError.
-func decode(w http.ResponseWriter, r *http.Request, c *claim) ([]item, error) {
+func decode(r *http.Request, body []byte, c *claim) ([]item, error) {
 	if r.Method == http.MethodGet {
 		if report, ok := plainQuery(r.URL.RawQuery); ok {
 			return []item{{report: report}}, nil
@@ -52,10 +52,6 @@ func decode(w http.ResponseWriter, r *http.Request, c *claim) ([]item, error) {
 	}
 	if r.Method == http.MethodGet {
 		return []item{{report: fromValues(anyCase(query))}}, nil
-	}
-	body, err := readBody(w, r, c)
-	if err != nil {
-		return nil, err
 	}
 	contentType := r.Header.Get("Content-Type")
 	if contentType == "" && len(body) == 0 { // curl -X POST '.../steps?name=...'
@@ -93,7 +89,6 @@ func readBody(w http.ResponseWriter, r *http.Request, c *claim) ([]byte, error) 
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.Is(err, errBusy):
-		w.Header().Set("Connection", "close") // rather than read the rest
 		return nil, err
 	case errors.As(err, &tooLarge):
 		return nil, &requestError{http.StatusRequestEntityTooLarge,

@@ -71,15 +71,19 @@ func (*errNothingGood) Error() string {
 }
 
 func (o *Options) serve(w http.ResponseWriter, r *http.Request, c *claim) (Answer, error) {
-	items, err := read(w, r, c)
-	if refusal := (*requestError)(nil); errors.As(err, &refusal) {
-		o.Refused(refusal.status)
-	}
+	body, err := read(w, r, c)
 	if err != nil {
-		return Answer{}, err
+		return Answer{}, o.refused(err)
+	}
+	endTurn := c.turn(len(body))
+	items, err := decode(r, body, c)
+	if err != nil {
+		endTurn()
+		return Answer{}, o.refused(err)
 	}
 	received := o.Now()
 	answer, tally, jobs := o.check(items, received)
+	endTurn()
 	if len(jobs) == 0 && len(items) > 0 {
 		o.Observe(tally)
 		return Answer{}, &errNothingGood{answer}
@@ -94,13 +98,21 @@ func (o *Options) serve(w http.ResponseWriter, r *http.Request, c *claim) (Answe
 	return answer, nil
 }
 
-// read returns the items of a request that is to count. Its error is a
-// *requestError.
-func read(w http.ResponseWriter, r *http.Request, c *claim) ([]item, error) {
-	if err := refuse(w, r); err != nil {
+// refused counts the error of a request that can't be read, a *requestError, and
+// returns it.
+func (o *Options) refused(err error) error {
+	if refusal := (*requestError)(nil); errors.As(err, &refusal) {
+		o.Refused(refusal.status)
+	}
+	return err
+}
+
+// read returns the body of a request that is to count. Its error is a *requestError.
+func read(w http.ResponseWriter, r *http.Request, c *claim) ([]byte, error) {
+	if err := refuse(w, r); err != nil || r.Method == http.MethodGet {
 		return nil, err
 	}
-	return decode(w, r, c)
+	return readBody(w, r, c)
 }
 
 // refuse turns requests away that must not count: methods that aren't meant to,
