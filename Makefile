@@ -11,6 +11,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION) -X $(V
 
 FUZZTIME  ?= 10s
 BENCHTIME ?= 1s
+SOAK      ?= 10m
 
 .PHONY: help
 help: ## List the targets
@@ -59,6 +60,10 @@ bench: build ## Measure ingest beside a bare handler, then run the benchmarks be
 	$(GO) build -o bin/ingest ./bench/ingest
 	bin/ingest
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+.PHONY: soak
+soak: ## Overload a receiver for SOAK=10m, and judge what becomes of jobs, times and memory
+	$(GO) test ./test -count=1 -v -timeout 0 -run '^TestOverload$$' -soak $(SOAK)
 
 .PHONY: clean
 clean: ## Remove what was built
