@@ -1,40 +1,21 @@
 package main
 
-import (
-	"os"
-	"runtime"
-	"runtime/debug"
-	"runtime/metrics"
-)
+import "os"
 
-// heapFloor is up to how many bytes the heap may grow before the garbage collector
-// runs. By default it runs when the heap has doubled: with the few megabytes that a
-// receiver holds that is a hundred times a second under load, and a sixth of its time.
-const heapFloor = 64 << 20
+// ballastSize is up to how many bytes the heap grows without being collected. By default
+// it is collected when it has doubled: with the few megabytes that a receiver holds that
+// is a hundred times a second under load, and a tenth of its time.
+const ballastSize = 64 << 20
 
-// defaultFloor is the heap below which the runtime never collects at 100 percent; it
-// grows in proportion.
-const defaultFloor = 4 << 20
+// ballast is counted as heap by the garbage collector, and holds nothing: no page of it is
+// ever touched, so it takes no memory. Adjusting GOGC to the heap's size instead comes too
+// late when it grows fast, and lets it grow by far more than was meant.
+var ballast []byte
 
-// relaxGC keeps the collector away from heaps below heapFloor. Larger ones are
-// collected as ever, and so are all where the operator set GOGC; a memory limit
-// (GOMEMLIMIT) holds anyway.
+// relaxGC keeps the collector away from small heaps, unless the operator said how it is to
+// work: a memory limit would count the ballast.
 func relaxGC() {
-	if os.Getenv("GOGC") == "" {
-		setGCPercent(100)
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		ballast = make([]byte, ballastSize)
 	}
-}
-
-// A collected is garbage as soon as it is made: its cleanup runs after each collection.
-type collected struct{ _ *byte }
-
-func setGCPercent(before int) {
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
-	percent := max(100, int(heapFloor*100/max(live[0].Value.Uint64(), defaultFloor)))
-	if percent*10 < before*9 || percent*9 > before*10 { // setting it stops the world
-		debug.SetGCPercent(percent)
-		before = percent
-	}
-	runtime.AddCleanup(&collected{}, setGCPercent, before)
 }

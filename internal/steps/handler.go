@@ -75,27 +75,44 @@ func (o *Options) serve(w http.ResponseWriter, r *http.Request, c *claim) (Answe
 	if err != nil {
 		return Answer{}, o.refused(err)
 	}
-	endTurn := c.turn(len(body))
-	items, err := decode(r, body, c)
+	found, err := o.examine(r, body, c)
 	if err != nil {
-		endTurn()
 		return Answer{}, o.refused(err)
 	}
-	received := o.Now()
-	answer, tally, jobs := o.check(items, received)
-	endTurn()
-	if len(jobs) == 0 && len(items) > 0 {
-		o.Observe(tally)
+	answer, jobs := found.answer, found.jobs
+	if len(jobs) == 0 && found.items > 0 {
+		o.Observe(found.tally)
 		return Answer{}, &errNothingGood{answer}
 	}
 	if len(jobs) > 0 {
-		if answer.Recorded, err = o.Record(received, jobs); err != nil {
+		if answer.Recorded, err = o.Record(found.received, jobs); err != nil {
 			return Answer{}, &unavailable{err}
 		}
 		answer.Duplicates = len(jobs) - answer.Recorded
 	}
-	o.Observe(tally)
+	o.Observe(found.tally)
 	return answer, nil
+}
+
+// An examination is what a request was found to bring.
+type examination struct {
+	items    int
+	jobs     []job.Job // of the good items
+	received time.Time
+	answer   Answer // with what is wrong with the others
+	tally    Tally
+}
+
+// examine reads and checks the items of a request, when it is its turn.
+func (o *Options) examine(r *http.Request, body []byte, c *claim) (found examination, err error) {
+	defer c.turn(len(body))()
+	items, err := decode(r, body, c)
+	if err != nil {
+		return found, err
+	}
+	found.items, found.received = len(items), o.Now()
+	found.answer, found.tally, found.jobs = o.check(items, found.received)
+	return found, nil
 }
 
 // refused counts the error of a request that can't be read, a *requestError, and
