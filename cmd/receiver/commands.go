@@ -22,12 +22,13 @@ const serveCommand = "serve"
 // stdoutFile is what - stands for.
 const stdoutFile = "/dev/stdout"
 
-// withDash returns the arguments with what - stands for: kingpin takes it for an empty
-// argument, which is what a variable that is not set leaves in a script.
+// withDash returns the arguments with what - stands for behind backup: kingpin takes it
+// for an empty argument, which is what a variable that is not set leaves in a script.
 func withDash(args []string) []string {
 	args = slices.Clone(args)
+	at := slices.Index(args, "backup")
 	for i := range args {
-		if args[i] == "-" {
+		if at >= 0 && i > at && args[i] == "-" {
 			args[i] = stdoutFile
 		}
 	}

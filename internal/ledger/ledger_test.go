@@ -325,6 +325,9 @@ func TestQueueFull(t *testing.T) {
 	if n := count(t, l); n != ledger.MaxQueue+100*ledger.SmallRequest {
 		t.Errorf("%d jobs count", n)
 	}
+	send(ledger.MaxQueue) // there is room again
+	g.pass()
+	senders.Wait()
 }
 
 // The queue of small requests is as long as that of large ones.
@@ -427,12 +430,14 @@ func TestFailedCheckpoint(t *testing.T) {
 	s := &failingTotals{Store: openStore(t, path)}
 	l := openLedger(t, s, ledger.Options{Bounds: fewBounds, CheckpointEvery: time.Millisecond})
 	s.failures.Store(3)
-	record(t, l, ledgertest.Entry(0, "a"))
+	timed := ledgertest.Entry(0, "a")
+	timed.Job.Timed = true
+	record(t, l, timed)
 	waitFor(t, func() bool { return s.failures.Load() < 0 })
 	closeLedger(t, l)
 	again := openStore(t, path)
 	defer again.Close()
-	if c, upTo, err := again.LoadTotals(t.Context()); err != nil || upTo != 1 || len(c.Runs) != 1 {
+	if c, upTo, err := again.LoadTotals(t.Context()); err != nil || upTo != 1 || len(c.Runs) != 1 || len(c.Durations) != 1 {
 		t.Errorf("the checkpoint: %v up to %d, %v", c, upTo, err)
 	}
 }

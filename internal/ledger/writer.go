@@ -148,6 +148,7 @@ func (l *Ledger) commit(ctx context.Context, batch []*submission) {
 		}
 		s.done <- struct{}{}
 	}
+	clear(l.entries) // or texts of jobs long recorded stay in memory
 }
 
 // together is what the submissions of a batch hold, in a buffer that is used again.
@@ -155,7 +156,6 @@ func (l *Ledger) together(batch []*submission) []Entry {
 	if len(batch) == 1 {
 		return batch[0].entries
 	}
-	clear(l.entries) // or texts of jobs long recorded stay in memory
 	l.entries = l.entries[:0]
 	for _, s := range batch {
 		l.entries = append(l.entries, s.entries...)

@@ -94,6 +94,10 @@ func New(ctx context.Context, o Options) (_ *Receiver, err error) {
 		return nil, err
 	}
 	health.watch(r.ledger)
+	// Not HTTP/2: hundreds of requests over one connection at a time are more than the
+	// limits at the door count, and no sender of jobs needs it.
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
 	r.server = &http.Server{
 		Handler:           r.routes(health),
 		ReadHeaderTimeout: requestTimeout,
@@ -101,6 +105,7 @@ func New(ctx context.Context, o Options) (_ *Receiver, err error) {
 		WriteTimeout:      answerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		Protocols:         &protocols,
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn), // a handler's panic among others
 	}
 	health.watchDoor(limitConnections(r.server, o.MaxConnections, health.turnedAway.Inc))

@@ -18,6 +18,10 @@ const (
 	freeBody = 16 << 10
 	// perJob is about what one job takes on its way from the body into the ledger.
 	perJob = 1200
+	// freeJobs is how many jobs of a request cost nothing.
+	freeJobs = 10
+	// jobsAtATime is for how many more jobs room is claimed at a time.
+	jobsAtATime = 50
 	// perParameter is about what one parameter of a form takes.
 	perParameter = 100
 )
@@ -98,13 +102,20 @@ func (c *claim) readAll(from io.Reader, length int64) ([]byte, error) {
 	}
 }
 
-// forJobs claims room for what may be made of a body of JSON.
-func (c *claim) forJobs(body []byte) error {
+// forJob claims room for one more job where there are n already.
+func (c *claim) forJob(n int) error {
+	if n < freeJobs || (n-freeJobs)%jobsAtATime != 0 {
+		return nil
+	}
+	return c.need(jobsAtATime * perJob)
+}
+
+// forCopy claims room for a copy of a body.
+func (c *claim) forCopy(body []byte) error {
 	if len(body) <= freeBody {
 		return nil
 	}
-	jobs := min(bytes.Count(body, []byte("{")), MaxItems+1)
-	return c.need(int64(len(body)) + int64(jobs)*perJob)
+	return c.need(int64(len(body)))
 }
 
 // forForm claims room for what may be made of a form.

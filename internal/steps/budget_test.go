@@ -15,7 +15,21 @@ import (
 // What large requests take together is bounded; small ones are served meanwhile, and
 // everything is given back.
 func TestLargeRequestsTogether(t *testing.T) {
-	const large = steps.MaxItems // jobs in a request
+	good := `{"name":"n","project":"p","status":"success"}`
+	t.Run("many jobs", func(t *testing.T) {
+		testTogether(t, strings.Repeat(good+"\n", steps.MaxItems), ndjson, steps.MaxItems)
+	})
+	t.Run("many lines that are none, in a short body", func(t *testing.T) {
+		testTogether(t, strings.Repeat(good+"\n", 20)+strings.Repeat("1\n", 7000), ndjson, 20)
+	})
+	t.Run("many items that are none, in a short body", func(t *testing.T) {
+		testTogether(t, "["+strings.Repeat(good+",", 20)+strings.Repeat("1,", 7000)+"1]", jsonType, 20)
+	})
+}
+
+// testTogether sends a large request, of which so many jobs are recorded, until there
+// is no room for one more.
+func testTogether(t *testing.T, largeBody, contentType string, large int) {
 	arrived, release := make(chan struct{}, 100), make(chan struct{})
 	handler := steps.Handler(steps.Options{
 		Record: func(_ time.Time, jobs []job.Job) (int, error) {
@@ -29,9 +43,12 @@ func TestLargeRequestsTogether(t *testing.T) {
 		Now:       func() time.Time { return now },
 	})
 	send := func(jobs int) *httptest.ResponseRecorder {
-		body := strings.Repeat(`{"name":"n","project":"p","status":"success"}`+"\n", jobs)
+		body := `{"name":"n","project":"p","status":"success"}`
+		if jobs == large {
+			body = largeBody
+		}
 		r := httptest.NewRequest(http.MethodPost, "/steps", strings.NewReader(body))
-		r.Header.Set("Content-Type", ndjson)
+		r.Header.Set("Content-Type", contentType)
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)
 		return w
@@ -58,9 +75,9 @@ func TestLargeRequestsTogether(t *testing.T) {
 	if n < 4 {
 		t.Errorf("only %d large requests at a time", n)
 	}
-	for _, jobs := range []int{1, 100} { // both are small bodies
-		if w := send(jobs); w.Code != http.StatusOK {
-			t.Errorf("%d jobs meanwhile: %d: %s", jobs, w.Code, w.Body)
+	for range 100 {
+		if w := send(1); w.Code != http.StatusOK {
+			t.Errorf("one job meanwhile: %d: %s", w.Code, w.Body)
 		}
 	}
 	close(release)

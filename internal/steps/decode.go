@@ -65,15 +65,15 @@ func decode(r *http.Request, body []byte, c *claim) ([]item, error) {
 		}
 		return decodeForm(body, query)
 	case err == nil && mediaType == TypeJSON:
-		if err := c.forJobs(body); err != nil {
+		if err := c.forCopy(body); err != nil {
 			return nil, err
 		}
-		return decodeJSON(body)
+		return decodeJSON(body, c)
 	case err == nil && ndjsonTypes[mediaType]:
-		if err := c.forJobs(body); err != nil {
+		if err := c.forCopy(body); err != nil {
 			return nil, err
 		}
-		return decodeNDJSON(body)
+		return decodeNDJSON(body, c)
 	}
 	return nil, &requestError{http.StatusUnsupportedMediaType,
 		fmt.Sprintf("Content-Type %q can't be read: send %s, %s or application/x-ndjson", job.Quote(contentType), TypeJSON, typeForm)}
@@ -149,7 +149,7 @@ func fromValues(v url.Values) job.Report {
 
 // decodeJSON reads one object or an array. What is not JSON as a whole is the
 // request's fault, what is wrong inside an array its item's.
-func decodeJSON(body []byte) ([]item, error) {
+func decodeJSON(body []byte, c *claim) ([]item, error) {
 	body = trim(body)
 	if len(body) == 0 {
 		return nil, badRequest("the body is empty: send a JSON object or an array of them")
@@ -164,18 +164,18 @@ func decodeJSON(body []byte) ([]item, error) {
 		return []item{decodeObject(body)}, nil
 	}
 	quick := plain{text: string(body)}
-	if items, ok := quick.array(); ok {
-		return items, nil
+	if items, ok, err := quick.array(c); ok || err != nil {
+		return items, err
 	}
 	if !json.Valid(body) {
 		return nil, badRequest("the body is not a JSON array: %s", jsonFault(body))
 	}
-	return decodeArray(body)
+	return decodeArray(body, c)
 }
 
 // decodeArray reads what is a JSON array, one item after the other: a body can hold far
 // more values than are accepted.
-func decodeArray(body []byte) ([]item, error) {
+func decodeArray(body []byte, c *claim) ([]item, error) {
 	var items []item
 	array := json.NewDecoder(bytes.NewReader(body))
 	if _, err := array.Token(); err != nil {
@@ -184,6 +184,9 @@ func decodeArray(body []byte) ([]item, error) {
 	for array.More() {
 		if len(items) == MaxItems {
 			return nil, tooMany()
+		}
+		if err := c.forJob(len(items)); err != nil {
+			return nil, err
 		}
 		var raw json.RawMessage
 		if err := array.Decode(&raw); err != nil {
@@ -196,7 +199,7 @@ func decodeArray(body []byte) ([]item, error) {
 
 // decodeNDJSON reads a JSON object from each line that isn't blank. A line that
 // is none is an item with a problem, so that one bad line costs one job.
-func decodeNDJSON(body []byte) ([]item, error) {
+func decodeNDJSON(body []byte, c *claim) ([]item, error) {
 	var items []item
 	for line := range strings.Lines(string(trim(body))) {
 		if line = strings.TrimSpace(line); line == "" {
@@ -204,6 +207,9 @@ func decodeNDJSON(body []byte) ([]item, error) {
 		}
 		if len(items) == MaxItems {
 			return nil, tooMany()
+		}
+		if err := c.forJob(len(items)); err != nil {
+			return nil, err
 		}
 		items = append(items, decodeLine(line))
 	}

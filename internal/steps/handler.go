@@ -157,7 +157,13 @@ var prefetchHeaders = [...]string{"Purpose", "Sec-Purpose", "X-Purpose", "X-Moz"
 // the others.
 func (o *Options) check(items []item, received time.Time) (Answer, Tally, []job.Job) {
 	warned, rejected := findings{listed: []job.Problem{}}, findings{listed: []job.Problem{}}
-	jobs := make([]job.Job, 0, len(items))
+	good := 0
+	for i := range items {
+		if len(items[i].problems) == 0 {
+			good++
+		}
+	}
+	jobs := make([]job.Job, 0, good)
 	for i := range items {
 		if len(items[i].problems) > 0 {
 			rejected.add(i, items[i].problems)

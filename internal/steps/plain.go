@@ -13,14 +13,18 @@ type plain struct {
 }
 
 // array reads an array with something in it, but not too much, and nothing behind it.
-func (p *plain) array() (items []item, ok bool) {
+// Its error is errBusy.
+func (p *plain) array(c *claim) (items []item, ok bool, err error) {
 	if !p.skip('[') {
-		return nil, false
+		return nil, false, nil
 	}
 	for len(items) < MaxItems {
+		if err := c.forJob(len(items)); err != nil {
+			return nil, false, err
+		}
 		report, ok := p.object()
 		if !ok {
-			return nil, false
+			return nil, false, nil
 		}
 		items = append(items, item{report: report})
 		switch p.next() {
@@ -28,12 +32,12 @@ func (p *plain) array() (items []item, ok bool) {
 			p.at++
 		case ']':
 			p.at++
-			return items, p.end()
+			return items, p.end(), nil
 		default:
-			return nil, false
+			return nil, false, nil
 		}
 	}
-	return nil, false
+	return nil, false, nil
 }
 
 // object reads an object and leaves p behind it.

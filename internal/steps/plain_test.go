@@ -29,8 +29,8 @@ func FuzzPlain(f *testing.F) {
 			check(t, text, []item{got}, []item{decodeObject(trim([]byte(text)))})
 		}
 		p := plain{text: text}
-		if got, ok := p.array(); ok {
-			want, err := decodeArray([]byte(text))
+		if got, ok, _ := p.array(&claim{from: newBudget(MaxInFlight)}); ok {
+			want, err := decodeArray([]byte(text), &claim{from: newBudget(MaxInFlight)})
 			if err != nil {
 				t.Fatalf("%q: %v", text, err)
 			}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
 	"modernc.org/sqlite"
 
 	"ci-jobs-metrics/internal/ledger"
@@ -38,10 +39,20 @@ func Backup(ctx context.Context, path, to string, progress ledger.Progress) erro
 	if err := isFree(to); err != nil {
 		return errors.Join(fmt.Errorf("backup %s: %w", to, err), discard(made))
 	}
-	if err := os.Rename(made, to); err != nil {
+	if err := renameToFree(made, to); err != nil {
 		return errors.Join(fmt.Errorf("backup %s: %w", to, err), discard(made))
 	}
 	return syncDir(filepath.Dir(to))
+}
+
+// renameToFree renames to a name that nobody has taken meanwhile, where the file system
+// can tell.
+func renameToFree(made, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, made, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		return os.Rename(made, to)
+	}
+	return err
 }
 
 func isFree(name string) error {

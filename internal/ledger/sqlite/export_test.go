@@ -16,6 +16,9 @@ func (s *Store) Pragma(t *testing.T, name string) (value int) {
 	return value
 }
 
+// Reconnect closes and opens all connections.
+func (s *Store) Reconnect(t *testing.T) error { return s.reconnect(t.Context()) }
+
 // Doubt is what a commit leaves that failed, but went through: rows that the store does
 // not know of.
 func (s *Store) Doubt() { s.last, s.unsure = 0, true }

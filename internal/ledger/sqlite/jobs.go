@@ -86,15 +86,16 @@ func (s *Store) appendEach(entries []ledger.Entry, outcomes []ledger.Outcome) (l
 
 // Rows implements ledger.Store.
 func (s *Store) Rows(ctx context.Context, after int64, limit int) ([]ledger.Row, error) {
-	if err := s.present(); err != nil {
-		return nil, err
-	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.reader == nil {
 		return nil, errNotOpen
 	}
-	return queryRows(ctx, s.reader, after, limit)
+	if err := errors.Join(ctx.Err(), s.present()); err != nil {
+		return nil, err
+	}
+	// Not interrupted, for that would cost the connection: it takes milliseconds.
+	return queryRows(context.WithoutCancel(ctx), s.reader, after, limit)
 }
 
 func queryRows(ctx context.Context, from querier, after int64, limit int) ([]ledger.Row, error) {

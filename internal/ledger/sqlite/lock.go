@@ -60,7 +60,8 @@ func readLock(f *os.File) (pid string, last int64) {
 	if err != nil {
 		return "", 0
 	}
-	first, second, _ := bytes.Cut(b, []byte("\n"))
+	first, rest, _ := bytes.Cut(b, []byte("\n"))
+	second, _, _ := bytes.Cut(rest, []byte("\n")) // what is behind it, a longer text has left
 	if len(first) > 0 {
 		pid = " (pid " + string(first) + ")"
 	}

@@ -20,28 +20,39 @@ import (
 // An identity is one file, whatever its name.
 type identity struct{ device, inode uint64 }
 
-// identify is the identity of the file that path leads to now; zero if there is none.
-func identify(path string) identity {
+// identify is the identity of the file that path leads to now.
+func identify(path string) (identity, error) {
 	var s unix.Stat_t
 	if err := unix.Stat(path, &s); err != nil {
-		return identity{}
+		return identity{}, err
 	}
-	return identity{uint64(s.Dev), s.Ino} //nolint:unconvert // Dev is an int32 elsewhere
+	return identity{uint64(s.Dev), s.Ino}, nil //nolint:unconvert // Dev is an int32 elsewhere
 }
 
 // remember notes which files were opened.
-func (s *Store) remember() {
-	s.file, s.wal = identify(s.path), identify(s.path+"-wal")
+func (s *Store) remember() (err error) {
+	if s.file, err = identify(s.path); err == nil {
+		s.wal, err = identify(s.path + "-wal")
+	}
+	return err
 }
 
-// present fails if the ledger's file is not where the next start looks for it.
+// present fails if the ledger's file is not where the next start looks for it. It is for
+// the writer, and for who holds s.mu.
 func (s *Store) present() error {
-	switch identify(s.path) {
-	case s.file:
-		return nil
-	case identity{}:
+	now, err := identify(s.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("the file %s was deleted or moved away while the receiver uses it: bring it back, or stop the receiver and restore a backup", s.path)
+	case err != nil:
+		return fmt.Errorf("looking for the file %s, which the receiver uses: %w", s.path, err)
+	case now != s.file:
+		return s.replaced()
 	}
+	return nil
+}
+
+func (s *Store) replaced() error {
 	return fmt.Errorf("another file was put in place of %s while the receiver uses it: bring the old one back, or stop the receiver first", s.path)
 }
 
@@ -53,7 +64,7 @@ func (s *Store) Tend(ctx context.Context) error {
 	if s.writer == nil { // to open it anew failed
 		return s.reconnect(ctx)
 	}
-	if identify(s.path+"-wal") == s.wal {
+	if wal, err := identify(s.path + "-wal"); err == nil && wal == s.wal {
 		return nil
 	}
 	if err := s.rescue(ctx); err != nil {
@@ -77,14 +88,24 @@ func (s *Store) rescue(ctx context.Context) error {
 	return s.reconnect(ctx)
 }
 
-// reconnect closes and opens every connection, while nobody reads.
+// reconnect closes and opens every connection, while nobody reads. Nothing but the same
+// file will do, whatever happens to its name meanwhile, least of all a new one.
 func (s *Store) reconnect(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.disconnect(); err != nil {
-		return err
+	err := s.disconnect()
+	file, last := s.file, s.last
+	if err == nil {
+		err = s.present()
 	}
-	if err := s.connect(ctx, s.created); err != nil {
+	if err == nil {
+		err = s.connect(ctx, s.created, "rw", s.replaced)
+	}
+	if err == nil && (s.file != file || s.last < last) {
+		err = s.replaced()
+	}
+	if err != nil {
+		s.file, s.last = file, last
 		return errors.Join(err, s.disconnect())
 	}
 	return nil
@@ -153,7 +174,7 @@ func (s *Store) checkTotals(ctx context.Context) error {
 	if s.last == rows {
 		return nil // the lock is old, as after a power cut
 	}
-	return fmt.Errorf("its totals are damaged: they end at job %d, but the last that was recorded is %d: restore a backup; receiver verify says more", s.last, max(rows, s.lock.last))
+	return fmt.Errorf("its totals are damaged: they end at job %d, but the last that was recorded is %d: restore a backup; receiver verify says more. If verify finds nothing, the lock is not this ledger's: remove %s.lock", s.last, max(rows, s.lock.last), s.path)
 }
 
 // checkEnd refuses a ledger that ends before the last job that was recorded.

@@ -1,12 +1,16 @@
 package sqlite_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"ci-jobs-metrics/internal/ledger"
@@ -183,5 +187,86 @@ func TestSpace(t *testing.T) {
 	info, statErr := os.Stat(path)
 	if err != nil || statErr != nil || space.Used < info.Size() || space.Free < 1<<20 {
 		t.Errorf("%+v, %v, %v", space, err, statErr)
+	}
+}
+
+// While the connections are opened anew the ledger may vanish. No new one is made then,
+// and when it is back all goes on where it was.
+func TestVanishedWhileReconnecting(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "ledger.db")
+	s := open(t, path)
+	for i := range 3 {
+		if err := appendJob(t, s, fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	away := filepath.Join(dir, "away.db")
+	other := filepath.Join(t.TempDir(), "other.db")
+	open(t, other).Close()
+	for _, intruder := range []string{"", other} {
+		if err := os.Rename(path, away); err != nil {
+			t.Fatal(err)
+		}
+		if intruder != "" {
+			if err := os.Rename(intruder, path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Reconnect(t); err == nil {
+			t.Fatal("reconnected to nothing")
+		}
+		if _, err := os.Stat(path); intruder == "" && err == nil {
+			t.Error("a new ledger was made")
+		}
+		if err := appendJob(t, s, "x"); err == nil {
+			t.Error("a job was recorded")
+		}
+		if _, err := s.Rows(t.Context(), 0, 10); err == nil {
+			t.Error("jobs were read")
+		}
+		if err := os.Rename(away, path); err != nil {
+			t.Fatal(err)
+		}
+		if err := appendJob(t, s, "0"); err != nil || jobs(t, s) != 3 {
+			t.Errorf("when it is back: %v, %d jobs", err, jobs(t, s))
+		}
+	}
+	outcomes, err := s.Append(t.Context(), []ledger.Entry{ledgertest.Entry(0, "new")})
+	if err != nil || outcomes[0].Seq != 4 {
+		t.Errorf("%v, %v", outcomes, err)
+	}
+}
+
+// Others read while a deleted log is saved.
+func TestReadWhileReconnecting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	s := open(t, path)
+	var readers sync.WaitGroup
+	var stop atomic.Bool
+	for range 3 {
+		readers.Go(func() {
+			for last := 0; !stop.Load(); {
+				rows, err := s.Rows(t.Context(), 0, 1000)
+				if err != nil || len(rows) < last || s.Created() != ledgertest.Start {
+					t.Errorf("%d rows after %d, %v, made %v", len(rows), last, err, s.Created())
+					return
+				}
+				last = len(rows)
+				if _, err := s.Space(); err != nil && !errors.Is(err, fs.ErrNotExist) { // of the log, just then
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for i := range 20 {
+		if err := errors.Join(appendJob(t, s, fmt.Sprint(i)), os.Remove(path+"-wal")); err != nil {
+			t.Error(err)
+		}
+	}
+	stop.Store(true)
+	readers.Wait()
+	if err := s.Tend(t.Context()); err != nil || jobs(t, open(t, killed(t, path))) != 20 {
+		t.Errorf("%v", err)
 	}
 }

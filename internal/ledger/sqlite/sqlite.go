@@ -83,7 +83,7 @@ func Open(ctx context.Context, path string, now time.Time, logger *slog.Logger) 
 	if err := s.checkGone(); err != nil {
 		return nil, err
 	}
-	if err := s.connect(ctx, now); err != nil {
+	if err := s.connect(ctx, now, "rwc", s.checkEnd); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(s.checkEnd(), s.checkTotals(ctx)); err != nil {
@@ -93,10 +93,11 @@ func Open(ctx context.Context, path string, now time.Time, logger *slog.Logger) 
 	return s, s.checkDamage(ctx)
 }
 
-// connect opens the connections, brings the file to this program's schema, and reads
-// what the store keeps in memory.
-func (s *Store) connect(ctx context.Context, now time.Time) (err error) {
-	if s.pool, err = open(s.path, "_txlock=immediate", "_pragma=synchronous(FULL)", walLimit); err != nil {
+// connect opens the connections in a mode of SQLite, brings the file to this program's
+// schema, and reads what the store keeps in memory. It asks before it makes a ledger of
+// an empty file.
+func (s *Store) connect(ctx context.Context, now time.Time, mode string, mayBeNew func() error) (err error) {
+	if s.pool, err = open(s.path, "mode="+mode, "_txlock=immediate", "_pragma=synchronous(FULL)", walLimit); err != nil {
 		return err
 	}
 	conn, err := s.pool.Conn(ctx)
@@ -104,7 +105,7 @@ func (s *Store) connect(ctx context.Context, now time.Time) (err error) {
 		return explain(err)
 	}
 	s.writer = &writer{Conn: conn}
-	if err := migrate(ctx, s.writer.Conn, now, s.checkEnd); err != nil {
+	if err := migrate(ctx, s.writer.Conn, now, mayBeNew); err != nil {
 		return explain(err)
 	}
 	// The file's name must survive a power cut as well as what is in it.
@@ -117,8 +118,7 @@ func (s *Store) connect(ctx context.Context, now time.Time) (err error) {
 	if err := s.prepare(ctx); err != nil {
 		return explain(err)
 	}
-	s.remember() // all files are there, now that the ledger was read
-	return nil
+	return s.remember() // all files are there, now that the ledger was read
 }
 
 // openReaders opens all connections for reading at once, and they stay open: one that
@@ -137,6 +137,10 @@ func (s *Store) openReaders(ctx context.Context) (err error) {
 			break
 		}
 		all = append(all, c)
+		var made int64 // it is the first question that opens the log
+		if err = c.QueryRowContext(ctx, `SELECT created FROM ledger`).Scan(&made); err != nil {
+			break
+		}
 	}
 	for _, c := range all {
 		err = errors.Join(err, c.Close()) // which gives it back
@@ -162,11 +166,17 @@ func (s *Store) disconnect() error {
 }
 
 // checkDamage looks for damage, for as long as a start may take.
-func (s *Store) checkDamage(ctx context.Context) error {
+func (s *Store) checkDamage(ctx context.Context) (err error) {
+	// A connection of its own: one that is interrupted is not used again.
+	checker, err := open(s.path, "mode=rw", "_pragma=query_only(true)")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, checker.Close()) }()
 	limited, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	var found string
-	err := s.reader.QueryRowContext(limited, `PRAGMA quick_check(1)`).Scan(&found)
+	err = checker.QueryRowContext(limited, `PRAGMA quick_check(1)`).Scan(&found)
 	switch {
 	case limited.Err() != nil:
 		return ctx.Err()
@@ -199,7 +209,9 @@ func (s *Store) prepare(ctx context.Context) error {
 	if err := s.writer.QueryRowContext(ctx, `SELECT created FROM ledger`).Scan(&created); err != nil {
 		return fmt.Errorf("reading when it was made: %w", err)
 	}
-	s.created = fromMicros(created)
+	if s.created.IsZero() { // it does not change, and others read it
+		s.created = fromMicros(created)
+	}
 	var err error
 	if s.last, err = lastJob(ctx, s.writer); err != nil {
 		return err
