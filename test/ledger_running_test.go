@@ -47,8 +47,8 @@ func TestLogDeletedWhileRunning(t *testing.T) {
 			o.deliverOne(t)
 			took := time.Since(began)
 			o.stopScrape()
-			log := o.log.String()
 			o.kill()
+			log := o.log.String() // all of it: what was logged before an answer may be read after it
 			o.crowd.complain(t)
 			if !strings.Contains(log, "write-ahead log") {
 				t.Errorf("the log does not tell of it:\n%s", o.excerpt())

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 
 	"ci-jobs-metrics/internal/exporter"
@@ -33,7 +34,7 @@ func main() {
 const (
 	exitOK    = 0
 	exitLost  = 1 // or, with --once, nothing to deliver
-	exitUsage = 2 // only on a terminal
+	exitUsage = 2 // only on a terminal, or with --once
 )
 
 // run is the program. It returns its exit code.
@@ -48,7 +49,7 @@ func run(args []string, env exporter.Environ, stdin *os.File, stdout, stderr io.
 	case err == nil && c.version:
 		_, _ = fmt.Fprintln(stdout, versionLine())
 		return exitOK
-	case err != nil && isTerminal(stdin):
+	case err != nil && (isTerminal(stdin) || wantsOnce(args)):
 		_, _ = fmt.Fprintf(stderr, "exporter: %v\n\n%s", err, usage)
 		return exitUsage
 	case err != nil:
@@ -59,6 +60,15 @@ func run(args []string, env exporter.Environ, stdin *os.File, stdout, stderr io.
 	}
 	c.fromEnvironment(env, log)
 	return deliver(c, env, log, signals)
+}
+
+// wantsOnce says whether arguments that are wrong ask for one delivery all the same: who
+// waits for the end of that, such as an after_script, would wait for ever.
+func wantsOnce(args []string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	return slices.Contains(args, "--once") || slices.Contains(args, "-once")
 }
 
 // listen takes over the signals before anything else is done. SIGHUP and a reader

@@ -84,8 +84,8 @@ func help() string {
 Exit codes: 0 all was delivered, or refused by the receiver for good; 1 something was
 not delivered, or the file could not be read to its end (with --once: also if
 something was refused, or is not JSON); the log says what; 2 wrong arguments, on a
-terminal only: elsewhere it says so and waits for SIGTERM, because a container that
-exits can fail the job.
+terminal or with --once: elsewhere it says so and waits for SIGTERM, because a
+container that exits can fail the job.
 `)
 	return b.String()
 }

@@ -41,6 +41,16 @@ func TestWrongArgumentsStay(t *testing.T) {
 	}
 }
 
+// Who asks for one delivery waits for its end.
+func TestWrongArgumentsOnce(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"--once", "a"}, {"a", "", "-once"}, {"--once", "--no-such-flag", "a", "b"}} {
+		p := start(t, nil, args...)
+		p.ends(2)
+		p.logs("Usage: exporter")
+	}
+}
+
 // Not even a variable that makes no sense ends it.
 func TestBadVariableIsReported(t *testing.T) {
 	t.Parallel()

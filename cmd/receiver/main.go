@@ -88,7 +88,7 @@ func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) 
 	app.UsageWriter(os.Stdout)
 
 	o := &receiver.Options{}
-	app.Flag("ledger", "Where jobs are recorded: sqlite:PATH.").
+	app.Flag("ledger", "Where jobs are recorded: sqlite:PATH. Default: sqlite:ci-jobs-metrics.db in the working directory.").
 		Default("sqlite:ci-jobs-metrics.db").PlaceHolder("sqlite:PATH").StringVar(&o.Ledger)
 	serve := app.Command(serveCommand, "Take jobs at /steps and show them at /metrics; what it does without a command.").Default()
 	o.Web = &web.FlagConfig{
@@ -103,7 +103,7 @@ func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) 
 	retention := model.Duration(ledger.DefaultRetention)
 	serve.Flag("ledger.retention", "How long jobs, and the ids that keep them from counting twice, are kept after they were received, such as 90d. Totals are kept for ever.").
 		Default("90d").SetValue(&retention)
-	buckets := serve.Flag("metrics.buckets", "Upper bounds of the duration histograms in seconds. Changing them starts the histograms anew.").
+	buckets := serve.Flag("metrics.buckets", "Upper bounds of the duration histograms in seconds. Changing them starts the histograms anew. Default: 60,120,300,600,900,1200.").
 		Default("60,120,300,600,900,1200").PlaceHolder("60,120,...").String()
 	serve.Flag("metrics.families", "Which views of the jobs /metrics shows: named (ci_<name>_total), labelled (cijob_runs_total), or both.").
 		Default(string(exposition.Both)).SetValue(&o.Families)

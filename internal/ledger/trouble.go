@@ -25,8 +25,9 @@ type trouble struct {
 	mu     sync.Mutex
 	err    error     // why jobs can't be recorded; nil if they can
 	since  time.Time // when the first of the errors came
-	logged time.Time // when the log last heard of it
-	failed int       // jobs whose senders were told to try again since the log last heard
+	logged time.Time // when the log last heard of an error
+	told   bool      // whether that is the last that it heard
+	failed int       // jobs whose senders were told to try again since then
 	total  int       // and since the first error
 
 	writing time.Time // when the commit that goes on began; zero if none does
@@ -49,18 +50,20 @@ func (t *trouble) end(err error, jobs int, wrote bool) {
 	switch {
 	case err == nil && (t.err == nil || !wrote):
 	case err == nil:
-		t.logger.Info("Recording works again", "after", now.Sub(t.since).Round(time.Millisecond), "refused", t.total)
-		t.err, t.failed, t.total = nil, 0, 0
+		if t.told {
+			t.logger.Info("Recording works again", "after", now.Sub(t.since).Round(time.Millisecond), "refused", t.total)
+		}
+		t.err, t.told, t.total = nil, false, 0
 	default:
 		if t.err == nil {
-			t.since, t.logged = now, time.Time{}
+			t.since = now
 		}
 		t.err = err
 		t.failed += jobs
 		t.total += jobs
 		if now.Sub(t.logged) >= logAgain {
 			t.logger.Error("Recording jobs failed; their senders are told to try again", "jobs", t.failed, "err", err)
-			t.logged, t.failed = now, 0
+			t.logged, t.told, t.failed = now, true, 0
 		}
 	}
 }

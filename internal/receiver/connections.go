@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"log/slog"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -34,11 +35,15 @@ type connections struct {
 
 // limitConnections watches the server's connections. What is allowed is less where
 // the system allows the process fewer files.
-func limitConnections(server *http.Server, limit int, refused func()) *connections {
+func limitConnections(server *http.Server, limit int, refused func(), logger *slog.Logger) *connections {
 	c := &connections{server: server, limit: int64(limit), refused: refused}
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err == nil && files.Cur < 1<<32 {
 		c.limit = max(1, min(c.limit, (int64(files.Cur)-spareFiles)*4/5))
+		if c.limit < int64(limit) {
+			logger.Warn("The limit of open files allows fewer connections than --web.max-connections: raise it (ulimit -n, LimitNOFILE=)",
+				"files", files.Cur, "connections", c.limit, "asked_for", limit)
+		}
 	}
 	server.ConnState = c.changed
 	return c

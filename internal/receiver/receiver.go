@@ -108,7 +108,7 @@ func New(ctx context.Context, o Options) (_ *Receiver, err error) {
 		Protocols:         &protocols,
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn), // a handler's panic among others
 	}
-	health.watchDoor(limitConnections(r.server, o.MaxConnections, health.turnedAway.Inc))
+	health.watchDoor(limitConnections(r.server, o.MaxConnections, health.turnedAway.Inc, o.Logger))
 	r.cleanups = append(r.cleanups, r.shutdown)
 	return r, nil
 }

@@ -56,14 +56,20 @@ func renameToFree(made, to string) error {
 }
 
 func isFree(name string) error {
-	_, err := os.Lstat(name)
+	info, err := os.Lstat(name)
+	if err == nil && info.IsDir() {
+		return errors.New("it is a directory: name a file in it")
+	}
 	if err == nil {
 		return errors.New("it exists already, and is not overwritten: choose another name, or remove it")
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return err
+	if _, err := os.Stat(filepath.Dir(name)); err != nil {
+		return fmt.Errorf("its directory can't be used, create it or choose another: %w", err)
+	}
+	return nil
 }
 
 // BackupTo writes such a copy to a pipe. SQLite can't write it in order, so it is made

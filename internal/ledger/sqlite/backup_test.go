@@ -242,7 +242,7 @@ func TestRestoreRefused(t *testing.T) {
 	}
 
 	open(t, path) // a receiver
-	if _, err := restore(t, path, backup, true); err == nil || !strings.Contains(err.Error(), "another receiver (pid") {
+	if _, err := restore(t, path, backup, true); err == nil || !strings.Contains(err.Error(), "a receiver (pid") {
 		t.Errorf("while a receiver uses it: %v", err)
 	}
 }

@@ -21,6 +21,7 @@ import (
 // So the ledger never ends before it, unless files were taken away.
 type lock struct {
 	file *os.File
+	id   identity
 	last int64  // number of the last job, as the file has it
 	text []byte // used again for each note
 }
@@ -35,13 +36,35 @@ func takeLock(path string) (*lock, error) {
 	pid, last := readLock(f)
 	if err != nil {
 		if err := errors.Join(err, f.Close()); errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another receiver%s uses it: stop that one, or give this one a ledger of its own with --ledger=sqlite:PATH", pid)
+			return nil, &inUseError{pid}
 		}
 		return nil, fmt.Errorf("locking %s: %w", f.Name(), err)
 	}
 	l := &lock{file: f}
+	if l.id, err = identify(path + ".lock"); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	_ = l.reset(last) // for now it only says who has it
 	return l, nil
+}
+
+// inUseError says that a receiver uses the ledger.
+type inUseError struct{ pid string } // as an error shows it
+
+func (e *inUseError) Error() string {
+	return "another receiver" + e.pid + " uses it: stop that one, or give this one a ledger of its own with --ledger=sqlite:PATH"
+}
+
+// rememberedLast is the number of the last job of the ledger at path, as its lock has it;
+// 0 if there is none.
+func rememberedLast(path string) int64 {
+	f, err := os.Open(path + ".lock")
+	if err != nil {
+		return 0
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	_, last := readLock(f)
+	return last
 }
 
 // reset notes a job that may have a lower number than the one before.

@@ -120,6 +120,10 @@ func explain(err error) error {
 		return fmt.Errorf("the file and its directory must be writable (%w)", err)
 	case sqlite3.SQLITE_FULL:
 		return fmt.Errorf("the disk is full (%w)", err)
+	case sqlite3.SQLITE_CONSTRAINT:
+		if e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY {
+			return fmt.Errorf("another program writes to this ledger: stop it (%w)", err)
+		}
 	case sqlite3.SQLITE_IOERR:
 		if e.Code() == sqlite3.SQLITE_IOERR_SHMSIZE {
 			return fmt.Errorf("the disk is full: there is no room for the index of the write-ahead log (%w)", err)

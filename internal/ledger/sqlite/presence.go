@@ -61,6 +61,9 @@ func (s *Store) Tend(ctx context.Context) error {
 	if err := s.present(); err != nil {
 		return err
 	}
+	if err := s.keepLock(); err != nil {
+		return err
+	}
 	if s.writer == nil { // to open it anew failed
 		return s.reconnect(ctx)
 	}
@@ -72,6 +75,22 @@ func (s *Store) Tend(ctx context.Context) error {
 	}
 	s.logger.Warn("The write-ahead log was deleted while the receiver uses it: its contents were saved into the ledger's file, and a new one is in use. Leave the files beside the ledger alone", "ledger", s.path)
 	return nil
+}
+
+// keepLock takes the lock again if its file was removed, for another receiver could lock
+// another file of that name.
+func (s *Store) keepLock() error {
+	if now, err := identify(s.path + ".lock"); err == nil && now == s.lock.id {
+		return nil
+	}
+	taken, err := takeLock(s.path)
+	if err != nil {
+		return fmt.Errorf("the lock %s.lock was removed while the receiver uses it: %w", s.path, err)
+	}
+	old := s.lock
+	s.lock = taken
+	s.logger.Warn("The lock was removed while the receiver uses it, and is taken again. Remove it only while no receiver runs", "lock", s.path+".lock")
+	return errors.Join(taken.note(s.last), old.file.Close())
 }
 
 // rescue moves what is in a deleted write-ahead log into the ledger's file, durably, and
@@ -158,7 +177,7 @@ func (s *Store) checkGone() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return fmt.Errorf("%d jobs were recorded here, but the file is gone: bring it back with its -wal, or restore a backup. To begin with an empty ledger, remove %s.lock", s.lock.last, s.path)
+	return fmt.Errorf("%d jobs were recorded here, but the file is gone: bring it back with its -wal, or restore a backup (receiver restore BACKUP --replace). To begin with an empty ledger, remove %s.lock", s.lock.last, s.path)
 }
 
 // checkTotals refuses totals that hold jobs which never were. Those of the last jobs may
@@ -182,5 +201,9 @@ func (s *Store) checkEnd() error {
 	if s.last >= s.lock.last {
 		return nil
 	}
-	return fmt.Errorf("it ends at job %d, but job %d was recorded here: its write-ahead log %s-wal was deleted, or an older copy put in its place. Bring back what is missing, or restore a backup; to go on without the jobs between, remove %s.lock", s.last, s.lock.last, s.path, s.path)
+	return endsBefore(s.path, s.last, s.lock.last)
+}
+
+func endsBefore(path string, last, recorded int64) error {
+	return fmt.Errorf("it ends at job %d, but job %d was recorded here: its write-ahead log %s-wal was deleted, or an older copy put in its place. Bring back what is missing, or restore a backup (receiver restore BACKUP --replace); to go on without the jobs between, remove %s.lock", last, recorded, path, path)
 }

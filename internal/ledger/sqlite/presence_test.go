@@ -270,3 +270,49 @@ func TestReadWhileReconnecting(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A lock that is removed is taken again, unless another receiver was faster, and the
+// number of the last job is not lost with it.
+func TestRemovedLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	s := open(t, path)
+	if err := errors.Join(appendJob(t, s, "1"), os.Remove(path+".lock"), appendJob(t, s, "2")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sqlite.Open(t.Context(), path, ledgertest.Start, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "another receiver") {
+		t.Errorf("a second store: %v", err)
+	}
+	if text, err := os.ReadFile(path + ".lock"); err != nil || !strings.HasSuffix(string(text), "\nlast 2\n") {
+		t.Errorf("the lock has %q, %v", text, err)
+	}
+	if err := os.Remove(path + ".lock"); err != nil {
+		t.Fatal(err)
+	}
+	second := open(t, path)
+	if err := appendJob(t, s, "3"); err == nil || !strings.Contains(err.Error(), "was removed while the receiver uses it: another receiver") {
+		t.Errorf("beside another: %v", err)
+	}
+	if err := appendJob(t, second, "3"); err != nil || jobs(t, second) != 3 {
+		t.Errorf("the other: %v", err)
+	}
+}
+
+// Verify knows what the next start would refuse.
+func TestVerifyMissingLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	open(t, path).Close()
+	s := open(t, path)
+	if err := appendJob(t, s, "1"); err != nil {
+		t.Fatal(err)
+	}
+	for without, want := range map[string]int{"": 0, "-wal": 1} {
+		copied := path
+		if without != "" {
+			copied = killed(t, path, without)
+		}
+		r, err := sqlite.Verify(t.Context(), copied, silent)
+		if err != nil || len(r.Problems) != want || want > 0 && !strings.Contains(r.Problems[0], "job 1 was recorded here") {
+			t.Errorf("without %q: %+v, %v", without, r, err)
+		}
+	}
+}

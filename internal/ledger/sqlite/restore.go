@@ -24,6 +24,9 @@ type Restored struct {
 // that is there is an error, or, to be replaced, is kept beside it under another name.
 // After an error all is as it was.
 func Restore(ctx context.Context, path, from string, replace bool, now time.Time, progress ledger.Progress) (_ *Restored, err error) {
+	if from == "-" || from == "/dev/stdin" {
+		return nil, errors.New("restore needs a file: save what comes through the pipe to one first")
+	}
 	backup, err := place(from)
 	if err != nil {
 		return nil, fmt.Errorf("backup %s: %w", from, err)
@@ -37,6 +40,9 @@ func Restore(ctx context.Context, path, from string, replace bool, now time.Time
 		return nil, fmt.Errorf("backup %s: %w", from, err)
 	}
 	lock, err := takeLock(target)
+	if used := (*inUseError)(nil); errors.As(err, &used) {
+		return nil, fmt.Errorf("ledger %s: a receiver%s uses it: stop it first, then restore", path, used.pid)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ledger %s: %w", path, err)
 	}
@@ -91,7 +97,7 @@ func (r *Restored) replace(ctx context.Context, target, backup string, mayReplac
 		return err
 	}
 	if len(old) > 0 && !mayReplace {
-		return errors.New("there is a ledger already: give --replace to put the backup in its place (it is kept beside it), or choose another place with --ledger=sqlite:PATH")
+		return errors.New("there is a ledger already, or its log: give --replace to put the backup in its place (it is kept beside it), or choose another place with --ledger=sqlite:PATH")
 	}
 	made, err := copyLedger(ctx, backup, target, progress)
 	if err != nil {
@@ -105,6 +111,9 @@ func (r *Restored) replace(ctx context.Context, target, backup string, mayReplac
 	}
 	if err := exchange(target, made, r.Kept, old); err != nil {
 		return errors.Join(err, discard(made))
+	}
+	if len(old) > 0 {
+		r.Kept += old[len(old)-1] // the database, unless only its log was left
 	}
 	return nil
 }

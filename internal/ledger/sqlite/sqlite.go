@@ -20,7 +20,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -175,15 +174,19 @@ func (s *Store) checkDamage(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, checker.Close()) }()
 	limited, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
-	var found string
-	err = checker.QueryRowContext(limited, `PRAGMA quick_check(1)`).Scan(&found)
+	conn, err := checker.Conn(limited)
+	if err != nil {
+		return explain(err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	found, err := (&snapshot{conn: conn}).integrity(limited, "quick_check", 1)
 	switch {
 	case limited.Err() != nil:
 		return ctx.Err()
 	case err != nil:
 		return explain(err)
-	case found != "ok":
-		return fmt.Errorf("the file is damaged: restore a backup; receiver verify says more (%s)", strings.TrimSpace(found))
+	case len(found) > 0:
+		return fmt.Errorf("the file is damaged: restore a backup (%s)", found[0])
 	}
 	return nil
 }

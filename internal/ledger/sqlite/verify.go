@@ -36,9 +36,17 @@ func Verify(ctx context.Context, path string, progress ledger.Progress) (*Report
 		return nil, fmt.Errorf("ledger %s: %w", path, err)
 	}
 	var report *Report
+	recorded := rememberedLast(file) // before the jobs are read, for more may come meanwhile
 	err = inspect(ctx, file, func(s *snapshot) error {
 		report = &Report{Schema: s.schema}
-		return s.verify(ctx, report, progress)
+		if err := s.verify(ctx, report, progress); err != nil || len(report.Problems) > 0 {
+			return err
+		}
+		last, err := lastJob(ctx, s.conn)
+		if err == nil && last < recorded {
+			report.Problems = append(report.Problems, endsBefore(file, last, recorded).Error())
+		}
+		return err
 	})
 	if isDamage(err) {
 		report = &Report{}
