@@ -10,7 +10,7 @@ const ballastSize = 64 << 20
 // ballast is counted as heap by the garbage collector, and holds nothing: no page of it is
 // ever touched, so it takes no memory. Adjusting GOGC to the heap's size instead comes too
 // late when it grows fast, and lets it grow by far more than was meant.
-var ballast []byte
+var ballast []byte //nolint:unused // it is held, not used
 
 // relaxGC keeps the collector away from small heaps, unless the operator said how it is to
 // work: a memory limit would count the ballast.
