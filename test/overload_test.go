@@ -225,6 +225,9 @@ func (o *overload) checkOwnCounters() {
 		o.t.Fatal(err)
 	}
 	values := d.Values()
+	// Of two reasons, and the answers say no more than that they were busy.
+	const busy = `cijob_receiver_requests_refused_total reason="busy"`
+	values[`cijob_receiver_requests_refused_total reason="queue_full"`] += values[busy]
 	for series, want := range map[string]int64{
 		"cijob_receiver_jobs_recorded_total":                        o.load.recorded.Load(),
 		"cijob_receiver_jobs_duplicate_total":                       o.load.duplicates.Load(),

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -85,10 +86,14 @@ func readBody(w http.ResponseWriter, r *http.Request, c *claim) ([]byte, error) 
 		return nil, &requestError{http.StatusUnsupportedMediaType,
 			fmt.Sprintf("Content-Encoding %q can't be read: send the body as it is", job.Quote(encoding))}
 	}
-	body, err := c.readAll(http.MaxBytesReader(w, r.Body, MaxBody), r.ContentLength)
+	limited := http.MaxBytesReader(w, r.Body, MaxBody)
+	body, err := c.readAll(limited, r.ContentLength)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.Is(err, errBusy):
+		// The rest is read all the same, or simple senders, which read no answer before
+		// they have sent everything, would only see that the connection is closed.
+		_, _ = io.Copy(io.Discard, limited)
 		return nil, err
 	case errors.As(err, &tooLarge):
 		return nil, &requestError{http.StatusRequestEntityTooLarge,
