@@ -71,7 +71,10 @@ func (c *claim) turn(size int) (end func()) {
 }
 
 // release gives everything back.
-func (c *claim) release() { c.from.left.Add(c.taken) }
+func (c *claim) release() {
+	c.from.left.Add(c.taken)
+	c.taken = 0
+}
 
 // errBusy says that the budget is used up.
 var errBusy = &requestError{http.StatusServiceUnavailable,

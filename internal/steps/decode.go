@@ -93,6 +93,7 @@ func readBody(w http.ResponseWriter, r *http.Request, c *claim) ([]byte, error) 
 	case errors.Is(err, errBusy):
 		// The rest is read all the same, or simple senders, which read no answer before
 		// they have sent everything, would only see that the connection is closed.
+		c.release()
 		_, _ = io.Copy(io.Discard, limited)
 		return nil, err
 	case errors.As(err, &tooLarge):

@@ -41,9 +41,11 @@ func takeLock(path string) (*lock, error) {
 		return nil, fmt.Errorf("locking %s: %w", f.Name(), err)
 	}
 	l := &lock{file: f}
-	if l.id, err = identify(path + ".lock"); err != nil {
+	var locked unix.Stat_t // of this file, which may have lost its name meanwhile: keepLock sees it then
+	if err := unix.Fstat(int(f.Fd()), &locked); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	l.id = identityOf(&locked)
 	_ = l.reset(last) // for now it only says who has it
 	return l, nil
 }

@@ -26,7 +26,11 @@ func identify(path string) (identity, error) {
 	if err := unix.Stat(path, &s); err != nil {
 		return identity{}, err
 	}
-	return identity{uint64(s.Dev), s.Ino}, nil //nolint:unconvert // Dev is an int32 elsewhere
+	return identityOf(&s), nil
+}
+
+func identityOf(s *unix.Stat_t) identity {
+	return identity{uint64(s.Dev), s.Ino} //nolint:unconvert // Dev is an int32 elsewhere
 }
 
 // remember notes which files were opened.
@@ -90,7 +94,9 @@ func (s *Store) keepLock() error {
 	old := s.lock
 	s.lock = taken
 	s.logger.Warn("The lock was removed while the receiver uses it, and is taken again. Remove it only while no receiver runs", "lock", s.path+".lock")
-	return errors.Join(taken.note(s.last), old.file.Close())
+	_ = taken.note(s.last) // as in Append
+	_ = old.file.Close()   // nobody can open it any more
+	return nil
 }
 
 // rescue moves what is in a deleted write-ahead log into the ledger's file, durably, and

@@ -172,13 +172,13 @@ func (s *Store) checkDamage(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, checker.Close()) }()
-	limited, cancel := context.WithTimeout(ctx, checkTime)
-	defer cancel()
-	conn, err := checker.Conn(limited)
+	conn, err := checker.Conn(ctx)
 	if err != nil {
 		return explain(err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
+	limited, cancel := context.WithTimeout(ctx, checkTime)
+	defer cancel()
 	found, err := (&snapshot{conn: conn}).integrity(limited, "quick_check", 1)
 	switch {
 	case limited.Err() != nil:
