@@ -290,21 +290,22 @@ func TestFailedCommit(t *testing.T) {
 	}
 }
 
+// recordMany records so many jobs as one request.
+func recordMany(t *testing.T, l *ledger.Ledger, n int) {
+	entries := make([]ledger.Entry, n)
+	for i := range entries {
+		entries[i] = ledgertest.Entry(0, "")
+	}
+	if _, err := l.Record(entries); err != nil {
+		t.Error(err)
+	}
+}
+
 // A request that finds no room for all of its jobs leaves none.
 func TestQueueFull(t *testing.T) {
 	g, l := openGate(t, ledgerPath(t))
 	var senders sync.WaitGroup
-	send := func(n int) {
-		senders.Go(func() {
-			entries := make([]ledger.Entry, n)
-			for i := range entries {
-				entries[i] = ledgertest.Entry(0, "")
-			}
-			if _, err := l.Record(entries); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	send := func(n int) { senders.Go(func() { recordMany(t, l, n) }) }
 	send(1)
 	<-g.arrived // it waits in the store, not in the queue
 	send(ledger.MaxQueue - 1)
@@ -334,17 +335,7 @@ func TestQueueFull(t *testing.T) {
 func TestSmallQueueFull(t *testing.T) {
 	g, l := openGate(t, ledgerPath(t))
 	var senders sync.WaitGroup
-	send := func(n int) {
-		senders.Go(func() {
-			entries := make([]ledger.Entry, n)
-			for i := range entries {
-				entries[i] = ledgertest.Entry(0, "")
-			}
-			if _, err := l.Record(entries); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	send := func(n int) { senders.Go(func() { recordMany(t, l, n) }) }
 	send(1)
 	<-g.arrived
 	for range ledger.MaxQueue / ledger.SmallRequest {
