@@ -3,6 +3,7 @@ package test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,4 +30,35 @@ func ticks(pid int) (int, error) {
 	}
 	system, err := strconv.Atoi(fields[12])
 	return user + system, err
+}
+
+// An activity is what a process has done since it began.
+type activity struct {
+	wakes int // times that one of its threads gave up a processor, and so had been given one
+	ticks int // see ticks; a thread that never gives up its processor shows here alone
+}
+
+func activityOf(pid int) (activity, error) {
+	var a activity
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil {
+		return a, err
+	}
+	for _, path := range threads {
+		status, err := os.ReadFile(path)
+		if err != nil {
+			return a, err
+		}
+		for line := range strings.Lines(string(status)) {
+			if name, n, _ := strings.Cut(line, ":"); strings.HasSuffix(name, "voluntary_ctxt_switches") {
+				count, err := strconv.Atoi(strings.TrimSpace(n))
+				if err != nil {
+					return a, err
+				}
+				a.wakes += count
+			}
+		}
+	}
+	a.ticks, err = ticks(pid)
+	return a, err
 }
