@@ -59,6 +59,11 @@ func run(ctx context.Context, options *receiver.Options) error {
 	logger := options.Logger
 	logger.Info("Starting receiver", "version", version.Info(), "build", version.BuildContext())
 	r, err := receiver.New(ctx, *options)
+	if err != nil && ctx.Err() != nil {
+		logger.Debug("The start was broken off", "err", err) // whatever else is wrong, the next start meets again
+		logger.Info("Stopped while it was starting")
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func newHealth() *health {
 		rejected: counterVec("problems_rejected_total", "What finished jobs were rejected for, by reason."),
 		warned:   counterVec("problems_warned_total", "What finished jobs were recorded in spite of, by reason."),
 		refused: counterVec("requests_refused_total",
-			"Requests to /steps of which nothing was recorded, by reason: queue_full, busy and ledger are to be sent again."),
+			"Requests to /steps of which nothing was recorded, by reason: starting, queue_full, busy and ledger are to be sent again."),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace,
 			Name:      "commit_duration_seconds",
@@ -63,6 +63,7 @@ func newHealth() *health {
 	for _, reason := range refusals {
 		h.refused.WithLabelValues(reason)
 	}
+	h.refused.WithLabelValues(atStart)
 	h.refused.WithLabelValues(queueFull)
 	h.refused.WithLabelValues(ledgerFailed)
 	h.registry.MustRegister(h.recorded, h.duplicates, h.late, h.rejected, h.warned, h.refused, h.commits, h.failures, h.turnedAway)
@@ -133,6 +134,7 @@ func (h *health) committed(outcomes []ledger.Outcome, took time.Duration, err er
 
 // Why nothing of a request was looked at or recorded.
 const (
+	atStart      = "starting"
 	queueFull    = "queue_full"
 	ledgerFailed = "ledger"
 	other        = "other"
@@ -161,6 +163,8 @@ func (h *health) unread(status int) {
 // unrecorded counts a request that was answered 503.
 func (h *health) unrecorded(err error) {
 	switch {
+	case errors.Is(err, errStarting):
+		h.refused.WithLabelValues(atStart).Inc()
 	case errors.Is(err, ledger.ErrQueueFull):
 		h.refused.WithLabelValues(queueFull).Inc()
 	default:

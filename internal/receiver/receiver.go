@@ -1,11 +1,12 @@
 // Package receiver is the service: it puts ledger, wire and exposition together
 // behind one HTTP server.
 //
-// [New] binds the listeners and opens the ledger, so that what is wrong with either
-// is known before anything is served. [Receiver.Serve] answers until
-// [Receiver.Stop], which refuses new connections, lets requests under way finish,
-// records what waits, stores the totals, and closes the ledger: nothing that was
-// acknowledged is lost, and a start after it has nothing to fold.
+// [New] binds the listeners and opens the ledger, and returns what is wrong with either.
+// A large ledger takes seconds to open: who asks meanwhile is told so (starting.go).
+// From then on everything is answered until [Receiver.Stop], for which [Receiver.Serve]
+// waits. Stop refuses new connections, lets requests under way finish, records what
+// waits, stores the totals, and closes the ledger: nothing that was acknowledged is lost,
+// and a start after it has nothing to fold.
 //
 // cmd/receiver turns flags into [Options]; all routes stand in routes.go.
 package receiver
@@ -64,12 +65,17 @@ type Receiver struct {
 	opts      Options
 	listeners []net.Listener
 	server    *http.Server
-	ledger    *ledger.Ledger
+	door      door
+	served    chan struct{}                 // closed when nothing is served any more
+	serveErr  error                         // why, then
+	ledger    *ledger.Ledger                // nil until it is open
 	cleanups  []func(context.Context) error // undone in reverse by Stop
 }
 
-// New binds the listeners and opens the ledger, folding what its last checkpoint
-// lacks. Nothing is served before Serve.
+// New binds the listeners and opens the ledger, folding what its last checkpoint lacks.
+// As soon as the listeners are bound, probes learn that it is alive and starting, and
+// everybody else is asked to come again; when New returns everything is served. It ends
+// early, with an error, if ctx does.
 func New(ctx context.Context, o Options) (_ *Receiver, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -77,9 +83,12 @@ func New(ctx context.Context, o Options) (_ *Receiver, err error) {
 	if o.MaxConnections == 0 {
 		o.MaxConnections = DefaultMaxConnections
 	}
-	r := &Receiver{opts: o}
+	r := &Receiver{opts: o, served: make(chan struct{})}
 	defer func() {
 		if err != nil {
+			if r.server != nil {
+				_ = r.server.Close() // nobody has an answer to wait for
+			}
 			err = errors.Join(err, r.Stop(ctx))
 		}
 	}()
@@ -90,36 +99,48 @@ func New(ctx context.Context, o Options) (_ *Receiver, err error) {
 		return nil, err
 	}
 	health := newHealth()
+	r.serve(health)
 	if err := r.openLedger(ctx, health); err != nil {
 		return nil, err
 	}
 	health.watch(r.ledger)
+	r.door.lead(r.routes(health))
+	return r, nil
+}
+
+// serve begins to answer, for now that the receiver is starting.
+func (r *Receiver) serve(health *health) {
 	// Not HTTP/2: hundreds of requests over one connection at a time are more than the
 	// limits at the door count, and no sender of jobs needs it.
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	r.server = &http.Server{
-		Handler:           r.routes(health),
+		Handler:           &r.door,
 		ReadHeaderTimeout: requestTimeout,
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      answerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		Protocols:         &protocols,
-		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn), // a handler's panic among others
+		ErrorLog:          slog.NewLogLogger(r.opts.Logger.Handler(), slog.LevelWarn), // a handler's panic among others
 	}
-	health.watchDoor(limitConnections(r.server, o.MaxConnections, health.turnedAway.Inc, o.Logger))
-	r.cleanups = append(r.cleanups, r.shutdown)
-	return r, nil
+	health.watchDoor(limitConnections(r.server, r.opts.MaxConnections, health.turnedAway.Inc, r.opts.Logger))
+	r.door.lead(startingRoutes(health))
+	r.cleanups = append(r.cleanups, r.closeLedger, r.shutdown) // in this order: the ledger outlives the last request
+	go func() {
+		defer close(r.served)
+		r.serveErr = web.ServeMultiple(r.listeners, r.server, r.opts.Web, r.opts.Logger)
+	}()
 }
 
-// Serve answers requests until Stop is called; it returns nil then.
+// Serve waits until nothing is served any more. It returns nil if that is because Stop
+// was called.
 func (r *Receiver) Serve() error {
-	err := web.ServeMultiple(r.listeners, r.server, r.opts.Web, r.opts.Logger)
-	if errors.Is(err, http.ErrServerClosed) {
+	<-r.served
+	if errors.Is(r.serveErr, http.ErrServerClosed) {
 		return nil
 	}
-	return err
+	return r.serveErr
 }
 
 // Stop ends the service in the reverse order of New, within the time that ctx
@@ -147,11 +168,20 @@ func (r *Receiver) Addresses() []net.Addr {
 func (r *Receiver) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
-	if err := r.server.Shutdown(ctx); err != nil {
+	err := r.server.Shutdown(ctx)
+	if err != nil {
 		r.opts.Logger.Warn("Requests under way did not end in time, their connections are closed", "waited", drainTimeout)
-		return r.server.Close()
+		err = r.server.Close()
 	}
-	return nil
+	<-r.served // at once, now that the listeners are closed
+	return err
+}
+
+func (r *Receiver) closeLedger(ctx context.Context) error {
+	if r.ledger == nil {
+		return nil
+	}
+	return r.ledger.Close(ctx)
 }
 
 func (r *Receiver) listen(ctx context.Context) error {
@@ -202,6 +232,7 @@ func (r *Receiver) openLedger(ctx context.Context, health *health) error {
 	if err != nil {
 		return err
 	}
+	r.opts.Logger.Info("Opening the ledger", "path", abs)
 	_, statErr := os.Stat(abs)
 	store, err := sqlite.Open(ctx, path, r.opts.Now(), r.opts.Logger)
 	if err != nil {
@@ -218,7 +249,6 @@ func (r *Receiver) openLedger(ctx context.Context, health *health) error {
 	if err != nil {
 		return fmt.Errorf("ledger %s: %w", path, err)
 	}
-	r.cleanups = append(r.cleanups, r.ledger.Close)
 	verb := "Opened the ledger"
 	if errors.Is(statErr, fs.ErrNotExist) {
 		verb = "Started a new ledger"

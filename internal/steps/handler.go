@@ -216,6 +216,13 @@ func (e *unavailable) Error() string {
 // less.
 const retryAfter = "1"
 
+// Unavailable answers a request to [Path] without looking at it: nothing of it was
+// recorded for the given reason, and it is to be sent again.
+func Unavailable(w http.ResponseWriter, reason error) {
+	w.Header()["Cache-Control"] = noStore
+	writeProblem(w, &unavailable{reason})
+}
+
 // writeProblem is the one place where an error becomes a status.
 func writeProblem(w http.ResponseWriter, err error) {
 	p := ProblemDocument{Type: "about:blank", Status: http.StatusInternalServerError, Detail: err.Error()}
