@@ -296,3 +296,14 @@ func (l *Ledger) Close(ctx context.Context) error {
 		return fmt.Errorf("closing the ledger: %w", ctx.Err())
 	}
 }
+
+// Job returns the recorded job with the given id, and whether there is one: every job
+// that Record acknowledged before the call, until it is past its retention. It fails if
+// the ledger can't be read.
+func (l *Ledger) Job(ctx context.Context, id string) (Row, bool, error) {
+	row, found, err := l.store.Job(ctx, id)
+	if err != nil {
+		return Row{}, false, fmt.Errorf("reading the ledger: %w", err)
+	}
+	return row, found, nil
+}

@@ -59,6 +59,11 @@ type Store interface {
 	// Rows returns the rows numbered above after, ascending, at most limit.
 	Rows(ctx context.Context, after int64, limit int) ([]Row, error)
 
+	// Job returns the row of the job with the given id, and whether there is one: not if
+	// the id was never recorded, if its row was pruned, or if id is empty. A job that
+	// Append returned an outcome for before the call is found, as it was recorded first.
+	Job(ctx context.Context, id string) (Row, bool, error)
+
 	// LoadTotals returns the last checkpoint of the totals, whole, and the
 	// number of the last row that is in it; nil and 0 if there is none.
 	LoadTotals(ctx context.Context) (c *totals.Checkpoint, upTo int64, err error)

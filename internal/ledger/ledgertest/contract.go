@@ -46,6 +46,7 @@ func Test(t *testing.T, open func(t *testing.T) func() ledger.Store) {
 		"an id counts once":                     testDuplicates,
 		"a duplicate that knows more is late":   testLate,
 		"no id always counts":                   testNoID,
+		"a job is found by its id":              testJob,
 		"rows come in steps":                    testPaging,
 		"numbers are never used twice":          testNumbers,
 		"everything survives closing":           testReopen,
@@ -146,6 +147,41 @@ func testLate(t *testing.T, open func() ledger.Store) {
 func testNoID(t *testing.T, open func() ledger.Store) {
 	s := use(t, open)
 	equal(t, "outcomes", appendAll(t, s, Entry(0, ""), Entry(0, "")), []ledger.Outcome{{Seq: 1}, {Seq: 2}})
+}
+
+func testJob(t *testing.T, open func() ledger.Store) {
+	s := use(t, open)
+	again := full() // the first accepted wins
+	again.Job.URL = "https://gitlab.example/-/jobs/8"
+	appendAll(t, s, Entry(0, ""), Entry(0, "a"), full(), Entry(0, "A"))
+	appendAll(t, s, again)
+	want := func(id string, row ledger.Row) {
+		t.Helper()
+		got, found, err := s.Job(t.Context(), id)
+		if err != nil || found != (row.Seq != 0) {
+			t.Errorf("Job(%q): found %v, %v", id, found, err)
+		}
+		equal(t, id, got, row)
+	}
+	want("a", ledger.Row{Seq: 2, Entry: Entry(0, "a")})
+	want("A", ledger.Row{Seq: 4, Entry: Entry(0, "A")})
+	want(full().Job.ID, ledger.Row{Seq: 3, Entry: full()})
+	for _, id := range []string{"", "b", "a ", "a%", "*", "a\x00", "\xff", "' OR '1'='1"} {
+		want(id, ledger.Row{})
+	}
+	if n, err := s.Prune(t.Context(), Start.Add(time.Minute), 2, 10); n != 2 || err != nil {
+		t.Fatalf("Prune: %d, %v", n, err)
+	}
+	want("a", ledger.Row{})
+	closeStore(t, s)
+	s = use(t, open)
+	want("a", ledger.Row{})
+	want(full().Job.ID, ledger.Row{Seq: 3, Entry: full()})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, found, err := s.Job(ctx, "A"); err == nil || found {
+		t.Errorf("Job with a context that had ended: %v, %v", found, err)
+	}
 }
 
 func testPaging(t *testing.T, open func() ledger.Store) {

@@ -85,22 +85,50 @@ func (s *Store) appendEach(entries []ledger.Entry, outcomes []ledger.Outcome) (l
 }
 
 // Rows implements ledger.Store.
-func (s *Store) Rows(ctx context.Context, after int64, limit int) ([]ledger.Row, error) {
+func (s *Store) Rows(ctx context.Context, after int64, limit int) (rows []ledger.Row, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		rows, err = queryRows(ctx, s.reader, after, limit)
+		return err
+	})
+	return rows, err
+}
+
+// Job implements ledger.Store.
+func (s *Store) Job(ctx context.Context, id string) (row ledger.Row, found bool, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		rows, err := selectRows(ctx, s.reader, jobByID, id) // at most one, for ids are unique
+		if err == nil && len(rows) > 0 {
+			row, found = rows[0], true
+		}
+		return err
+	})
+	return row, found, err
+}
+
+// jobByID finds a job over the index of ids.
+const jobByID = `WHERE id = ?`
+
+// read calls f while the connections for reading are open.
+func (s *Store) read(ctx context.Context, f func(context.Context) error) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.reader == nil {
-		return nil, errNotOpen
+		return errNotOpen
 	}
 	if err := errors.Join(ctx.Err(), s.present()); err != nil {
-		return nil, err
+		return err
 	}
 	// Not interrupted, for that would cost the connection: it takes milliseconds.
-	return queryRows(context.WithoutCancel(ctx), s.reader, after, limit)
+	return f(context.WithoutCancel(ctx))
 }
 
 func queryRows(ctx context.Context, from querier, after int64, limit int) ([]ledger.Row, error) {
-	found, err := from.QueryContext(ctx,
-		`SELECT `+jobColumns+` FROM jobs WHERE seq > ? ORDER BY seq LIMIT ?`, after, limit)
+	return selectRows(ctx, from, `WHERE seq > ? ORDER BY seq LIMIT ?`, after, limit)
+}
+
+// selectRows returns the rows for which the end of a question asks.
+func selectRows(ctx context.Context, from querier, which string, args ...any) ([]ledger.Row, error) {
+	found, err := from.QueryContext(ctx, `SELECT `+jobColumns+` FROM jobs `+which, args...)
 	if err != nil {
 		return nil, explain(err)
 	}

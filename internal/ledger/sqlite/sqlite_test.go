@@ -36,6 +36,14 @@ func TestContract(t *testing.T) {
 	})
 }
 
+// A job is found without looking at the others.
+func TestJobIsFoundByIndex(t *testing.T) {
+	plan := open(t, filepath.Join(t.TempDir(), "ledger.db")).JobPlan(t)
+	if !strings.Contains(plan, "USING INDEX jobs_id") {
+		t.Errorf("the plan is: %s", plan)
+	}
+}
+
 // Characters that mean something in a URI must not in a path.
 func TestOddPaths(t *testing.T) {
 	for _, name := range []string{"with space.db", "50%.db", "a?b#c.db", "ü.db", "a&_pragma=x.db"} {
