@@ -26,6 +26,7 @@ func (r *Receiver) routes(h *health) http.Handler {
 	mux.Handle("GET /metrics", metrics.Handler(jobs, self))
 	mux.Handle("GET /metrics/jobs", metrics.Handler(jobs, nil))
 	mux.Handle("GET /metrics/self", metrics.Handler(nil, self))
+	mux.HandleFunc("GET /jobs", r.job)
 	mux.HandleFunc("GET /-/healthy", healthy)
 	mux.HandleFunc("GET /-/ready", r.ready)
 	mux.HandleFunc("GET /{$}", landing)
@@ -79,6 +80,7 @@ func landing(w http.ResponseWriter, _ *http.Request) {
 <li><a href="/metrics">/metrics</a>: everything
 <li><a href="/metrics/jobs">/metrics/jobs</a>: the jobs
 <li><a href="/metrics/self">/metrics/self</a>: the receiver's own health
+<li><code>/jobs?id=ID</code>: leads to the page of the job with this id
 <li><a href="/-/healthy">/-/healthy</a> and <a href="/-/ready">/-/ready</a>: for probes
 </ul>
 `)

@@ -122,6 +122,7 @@ func TestStarting(t *testing.T) {
 		{"HEAD", "/-/ready", "", "", 200},
 		{"GET", "/metrics", "", "", 200},
 		{"GET", "/metrics/self", "", "", 200},
+		{"GET", "/jobs?id=1", "", "", 404},
 		{"GET", "/steps?name=n&project=p&status=success", "", "", 200},
 		{"POST", "/steps", "application/json", job, 200},
 		{"POST", "/-/healthy", "", "", 405},
