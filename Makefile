@@ -9,13 +9,16 @@ BRANCH   := $(shell git rev-parse --abbrev-ref HEAD 2>/dev/null || echo unknown)
 V        := github.com/prometheus/common/version
 LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION) -X $(V).Version=$(VERSION) -X $(V).Revision=$(REVISION) -X $(V).Branch=$(BRANCH)
 
+AGGREGATION := github.com/zapier/prom-aggregation-gateway@v0.9.0
+
 FUZZTIME  ?= 10s
 BENCHTIME ?= 1s
 SOAK      ?= 10m
+SERIES    ?= 10000,100000,1000000
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: build ## Play job pods against a receiver that is killed meanwhile, and show the metrics
@@ -35,6 +38,7 @@ build: ## Build bin/receiver and bin/exporter
 test: deps ## Run all tests, with what they need installed first (as root on Debian)
 	$(GO) test -race -count=1 ./...
 	cd test/parsers && $(GO) test -count=1 ./...
+	cd bench/scrape && $(GO) test -count=1 ./...
 
 .PHONY: deps
 deps: ## Install the programs that tests use: curl, strace, a C compiler for the race detector
@@ -45,6 +49,7 @@ lint: ## Run the linters
 	$(GO) mod verify
 	$(GO) tool -modfile=tools/lint/go.mod golangci-lint run ./...
 	cd test/parsers && $(GO) tool -modfile=../../tools/lint/go.mod golangci-lint run ./...
+	cd bench/scrape && $(GO) tool -modfile=../../tools/lint/go.mod golangci-lint run ./...
 
 .PHONY: fuzz
 fuzz: ## Fuzz every decoder and name rule, FUZZTIME=10s each
@@ -60,6 +65,14 @@ bench: build ## Measure ingest beside a bare handler, then run the benchmarks be
 	$(GO) build -o bin/ingest ./bench/ingest
 	bin/ingest
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+.PHONY: bench-scrape
+bench-scrape: build ## Measure scrapes beside other exposition libraries and gateways, SERIES=10000,100000,1000000
+	cd bench/scrape && CGO_ENABLED=0 $(GO) build -o ../../bin/scrape .
+	cd tools/pushgateway && CGO_ENABLED=0 $(GO) build -o ../../bin/pushgateway github.com/prometheus/pushgateway
+	@[ -x bin/prom-aggregation-gateway ] || CGO_ENABLED=0 GOBIN=$(CURDIR)/bin $(GO) install $(AGGREGATION) || \
+		echo "$(AGGREGATION) is not to be had here: it is left out, unless you put it into bin/" >&2
+	bin/scrape -series $(SERIES)
 
 .PHONY: soak
 soak: ## Overload a receiver for SOAK=10m, and judge what becomes of jobs, times and memory

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -27,8 +28,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := command(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+	err := command(ctx, os.Args[1:])
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "scrape:", err)
 		os.Exit(1)
 	}
@@ -45,16 +47,9 @@ to standard error. At a million series all subjects take some 15 GB of memory to
 func command(ctx context.Context, args []string) error {
 	c := config{progress: os.Stderr}
 	flags := flag.NewFlagSet("scrape", flag.ContinueOnError)
-	flags.Usage = func() {
-		fmt.Fprint(flags.Output(), usage)
-		flags.PrintDefaults()
-	}
-	flags.Func("series", "how many lines of samples, such as 10000,100000; repeatable (default 10000,100000,1000000)", func(list string) error {
-		return c.addSeries(list)
-	})
-	flags.Func("subjects", "who is measured; repeatable (default "+strings.Join(subjects, ",")+")", func(list string) error {
-		return c.addSubjects(list)
-	})
+	flags.SetOutput(io.Discard) // an error is said once, by main
+	flags.Func("series", "how many lines of samples, such as 10000,100000; repeatable (default 10000,100000,1000000)", c.addSeries)
+	flags.Func("subjects", "who is measured; repeatable (default "+strings.Join(subjects, ",")+")", c.addSubjects)
 	flags.IntVar(&c.rounds, "rounds", 5, "scrapes of each figure, after one that warms up; medians are printed")
 	flags.StringVar(&c.format, "format", "text", "what is asked for: text (0.0.4) or openmetrics (1.0.0). Who can't answers in text")
 	flags.StringVar(&c.bin, "bin", "bin", "directory of the programs receiver, pushgateway and prom-aggregation-gateway")
@@ -62,8 +57,13 @@ func command(ctx context.Context, args []string) error {
 	limit := flags.Duration("timeout", 2*time.Hour, "after which it gives up")
 	library := flags.String("serve", "", "be the program of a library, on -address; the bench starts itself so")
 	address := flags.String("address", "", "where to serve")
-	if err := flags.Parse(args); err != nil {
-		return err
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		fmt.Print(usage)
+		flags.SetOutput(os.Stdout)
+		flags.PrintDefaults()
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("%w; see -help", err)
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q; see -help", flags.Arg(0))

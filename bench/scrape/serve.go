@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -95,10 +96,11 @@ func servePromhttp(openMetrics bool) library {
 		record: func(j *report) {
 			v, ok := all[j.Name]
 			if !ok {
+				words := strings.ReplaceAll(j.Name, "_", " ")
 				v.runs = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ci_" + j.Name + "_total",
-					Help: "The number of " + j.Name + " used"}, []string{"project", "status"})
+					Help: "The number of " + words + " used"}, []string{"project", "status"})
 				v.durations = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "ci_" + j.Name + "_duration",
-					Help: "The duration of the " + j.Name + " usage", Buckets: buckets}, []string{"status"})
+					Help: "The duration of the " + words + " usage", Buckets: buckets}, []string{"status"})
 				registry.MustRegister(v.runs, v.durations)
 				all[j.Name] = v
 			}
