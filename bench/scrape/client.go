@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -83,6 +84,9 @@ func post(ctx context.Context, url, contentType string, body []byte) ([]byte, er
 	return do(r)
 }
 
+// errBusy is 503.
+var errBusy = errors.New("busy")
+
 func get(ctx context.Context, url string) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -100,6 +104,9 @@ func do(r *http.Request) ([]byte, error) {
 	page, err := io.ReadAll(response.Body)
 	if err != nil {
 		return nil, err
+	}
+	if response.StatusCode == http.StatusServiceUnavailable {
+		return nil, fmt.Errorf("%w: %.300s", errBusy, page)
 	}
 	if response.StatusCode/100 != 2 {
 		return nil, fmt.Errorf("%s: %s: %.300s", r.URL, response.Status, page)
