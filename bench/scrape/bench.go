@@ -57,12 +57,12 @@ type results struct {
 	notes []string
 }
 
-// run measures all sizes, one after the other.
+// run measures all sizes, one after the other. With an error it returns what it has.
 func (c *config) run(ctx context.Context) (*results, error) {
 	var all results
 	for _, name := range c.subjects {
 		if err := c.present(name); err != nil {
-			return nil, fmt.Errorf("%w; make bench-scrape builds it, and -subjects says who is measured", err)
+			return &all, fmt.Errorf("%w; make bench-scrape builds it, and -subjects says who is measured", err)
 		}
 	}
 	for _, lines := range c.series {
@@ -95,11 +95,7 @@ func (c *config) size(ctx context.Context, lines int, all *results) error {
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // the system clears it too
 	s := &stage{config: c, model: newModel(shapeOf(lines)), random: rand.New(rand.NewPCG(1, uint64(lines))), results: all}
-	defer func() {
-		for _, subject := range s.subjects {
-			subject.process.stop()
-		}
-	}()
+	defer s.end()
 	jobs := s.model.fill()
 	b := &batch{jobs, s.model.apply(jobs), s.model}
 	for _, name := range c.subjects {
@@ -119,12 +115,18 @@ func (c *config) size(ctx context.Context, lines int, all *results) error {
 			}
 		}
 	}
-	for _, subject := range s.subjects {
-		since := subject.process.peak()
-		i := slices.IndexFunc(all.peaks, func(p peak) bool { return p.lines == lines && p.subject == subject.name })
-		all.peaks[i].sinceFilled, all.peaks[i].all = since, max(since, all.peaks[i].all)
-	}
 	return nil
+}
+
+// end notes what the subjects needed, and stops them.
+func (s *stage) end() {
+	for _, subject := range s.subjects {
+		if p := s.results.peak(s.model.lines, subject.name); p != nil {
+			p.sinceFilled = subject.process.peak()
+			p.all = max(p.all, p.sinceFilled)
+		}
+		subject.process.stop()
+	}
 }
 
 // add starts a subject and fills it.
@@ -143,7 +145,8 @@ func (s *stage) add(ctx context.Context, name, dir string, b *batch) error {
 	}
 	s.results.peaks = append(s.results.peaks, peak{lines: s.model.lines, subject: name, all: subject.process.peak()})
 	s.say("%d series: %s filled in %v", s.model.lines, name, time.Since(begin).Round(time.Millisecond))
-	return subject.process.forgetPeak()
+	subject.process.forgetPeak()
+	return nil
 }
 
 // check compares what each subject exposes with what was sent to it.

@@ -28,6 +28,7 @@ func TestBench(t *testing.T) {
 			figures(t, &c, r)
 			var page bytes.Buffer
 			r.print(&page, &c)
+			fmt.Fprintln(&page, strings.Join(r.verdicts(), "\n"))
 			t.Logf("\n%s", &page)
 			for _, words := range []string{"times promhttp: not measured", "ahead of every peer", "promhttp's memory"} {
 				if !strings.Contains(page.String(), words) {

@@ -104,9 +104,6 @@ func (r *results) print(out io.Writer, c *config) {
 		fmt.Fprintf(out, "%8d  %-24s  %10.1f %7s  %24.1f\n", p.lines, p.subject, p.all, ratio, p.sinceFilled)
 	}
 	fmt.Fprintln(out)
-	for _, v := range r.verdicts() {
-		fmt.Fprintln(out, v)
-	}
 }
 
 func wall(c *cell) float64 { return c.wall }
