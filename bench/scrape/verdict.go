@@ -25,9 +25,9 @@ func (r *results) verdicts() []string {
 			list = append(list, verdict(what, "not measured"))
 			continue
 		}
-		byWall, byCPU := them.wall/us.wall, them.cpu/us.cpu
+		byWall, byCPU, byRound := them.wall/us.wall, them.cpu/us.cpu, them.round/us.round
 		list = append(list, verdict(what, judged(byWall >= goal.times && byCPU >= goal.times)+
-			fmt.Sprintf(": %.1f in wall, %.1f in CPU", byWall, byCPU)))
+			fmt.Sprintf(": %.1f in wall, %.1f in CPU; %.1f in CPU of whole rounds, with what recording the jobs took", byWall, byCPU, byRound)))
 	}
 	return append(list, r.ahead(), r.lean())
 }
