@@ -18,7 +18,7 @@ SERIES    ?= 10000,100000,1000000
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: build ## Play job pods against a receiver that is killed meanwhile, and show the metrics
@@ -35,13 +35,13 @@ build: ## Build bin/receiver and bin/exporter
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 .PHONY: test
-test: deps ## Run all tests, with what they need installed first (as root on Debian)
+test: deps prometheus promtool ## Run all tests, with what they need installed or built first (as root on Debian)
 	$(GO) test -race -count=1 ./...
 	cd test/parsers && $(GO) test -count=1 ./...
 	cd bench/scrape && $(GO) test -count=1 ./...
 
 .PHONY: deps
-deps: ## Install the programs that tests use: curl, strace, a C compiler for the race detector
+deps: ## Install the programs that tests use: curl, strace, Chromium, a C compiler for the race detector
 	@scripts/deps
 
 .PHONY: lint
@@ -55,10 +55,10 @@ lint: ## Run the linters
 fuzz: ## Fuzz every decoder and name rule, FUZZTIME=10s each
 	@scripts/fuzz $(FUZZTIME)
 
-.PHONY: promtool
-promtool: ## Build bin/promtool, such as for: curl -s localhost:8080/metrics | bin/promtool check metrics
+.PHONY: prometheus promtool
+prometheus promtool: ## Build them in bin (minutes the first time): curl -s localhost:8080/metrics | bin/promtool check metrics
 	@mkdir -p bin
-	cd tools/prometheus && $(GO) build -tags remove_all_sd -o ../../bin/promtool github.com/prometheus/prometheus/cmd/promtool
+	cd tools/prometheus && $(GO) build -tags remove_all_sd -o ../../bin/$@ github.com/prometheus/prometheus/cmd/$@
 
 .PHONY: bench
 bench: build ## Measure ingest beside a bare handler, then run the benchmarks beside the code, BENCHTIME=1s each

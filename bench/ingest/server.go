@@ -65,6 +65,22 @@ func (s *server) stop() {
 	_ = s.cmd.Wait()
 }
 
+// ready waits until a receiver has opened its ledger; it listens before.
+func (s *server) ready() error {
+	for range 500 {
+		response, err := http.Get("http://" + s.address + "/-/ready")
+		if err == nil {
+			_ = response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	s.stop()
+	return fmt.Errorf("%s does not get ready", s.cmd.Path)
+}
+
 // recorded is how many jobs a receiver says it recorded.
 func (s *server) recorded() (n int, err error) {
 	response, err := http.Get("http://" + s.address + "/metrics/self")

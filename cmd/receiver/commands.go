@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"text/template"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/promslog"
 
+	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/ledger/sqlite"
 	"ci-jobs-metrics/internal/receiver"
 )
@@ -69,7 +72,7 @@ var usageFunctions = template.FuncMap{"join": slices.Concat[[]*kingpin.FlagModel
 
 // addCommands adds the commands that work on a ledger, and returns them by their
 // names.
-func addCommands(app *kingpin.Application, ledger *string) map[string]command {
+func addCommands(app *kingpin.Application, name *string) map[string]command {
 	verify := app.Command("verify", "Check a ledger and say what was found: the file, every job, and the stored totals against the jobs. "+
 		"It changes nothing, and may run while a receiver serves. Exits 1 if something is wrong.")
 
@@ -80,21 +83,29 @@ func addCommands(app *kingpin.Application, ledger *string) map[string]command {
 	from := restore.Arg("FROM", "The file of the backup.").Required().String()
 	replace := restore.Flag("replace", "Also if there is a ledger already. It is kept beside the new one, under another name.").Bool()
 
+	forget := app.Command("forget", "Take the counters of a template or a project out of the metrics, to make room for others, while no receiver uses the ledger. "+
+		"They start anew at 0 with the next job, which is a reset that rate() and increase() see. The jobs stay, and so do the histograms of a project's templates; a template's go.")
+	template := forget.Flag("template", "The template, as the label template says it.").String()
+	project := forget.Flag("project", "The project, as the label project says it. With --template: only that template's counters there.").String()
+
 	return map[string]command{
+		forget.FullCommand(): func(ctx context.Context, stdout, stderr io.Writer) error {
+			return runForget(ctx, *name, *template, *project, stdout, stderr)
+		},
 		verify.FullCommand(): func(ctx context.Context, stdout, stderr io.Writer) error {
-			return runVerify(ctx, *ledger, stdout, stderr)
+			return runVerify(ctx, *name, stdout, stderr)
 		},
 		backup.FullCommand(): func(ctx context.Context, stdout, stderr io.Writer) error {
-			return runBackup(ctx, *ledger, *to, stdout, stderr)
+			return runBackup(ctx, *name, *to, stdout, stderr)
 		},
 		restore.FullCommand(): func(ctx context.Context, stdout, stderr io.Writer) error {
-			return runRestore(ctx, *ledger, *from, *replace, stdout, stderr)
+			return runRestore(ctx, *name, *from, *replace, stdout, stderr)
 		},
 	}
 }
 
-func runVerify(ctx context.Context, ledger string, stdout, stderr io.Writer) error {
-	path, err := receiver.LedgerPath(ledger)
+func runVerify(ctx context.Context, name string, stdout, stderr io.Writer) error {
+	path, err := receiver.LedgerPath(name)
 	if err != nil {
 		return err
 	}
@@ -138,6 +149,9 @@ func describe(path string, r *sqlite.Report) string {
 		return b.String()
 	}
 	line("  %s and %s stored, up to job %s", plural(int64(r.Runs), "counter"), plural(int64(r.Durations), "histogram"), grouped(r.UpTo))
+	if r.ExactFrom > 1 {
+		line("  labels were changed or counters forgotten before job %s: what came earlier, compared by its sum only", grouped(r.ExactFrom))
+	}
 	if r.Pruned() == 0 {
 		line("  compared with a replay of all %s", jobs(r.Replayed))
 		return b.String()
@@ -148,11 +162,11 @@ func describe(path string, r *sqlite.Report) string {
 	return b.String()
 }
 
-func runBackup(ctx context.Context, ledger, to string, stdout, stderr io.Writer) error {
+func runBackup(ctx context.Context, name, to string, stdout, stderr io.Writer) error {
 	if to == "" {
 		return errors.New("backup: the name of the file to make is empty: name one, or - for stdout")
 	}
-	path, err := receiver.LedgerPath(ledger)
+	path, err := receiver.LedgerPath(name)
 	if err != nil {
 		return err
 	}
@@ -169,8 +183,8 @@ func runBackup(ctx context.Context, ledger, to string, stdout, stderr io.Writer)
 	return err
 }
 
-func runRestore(ctx context.Context, ledger, from string, replace bool, stdout, stderr io.Writer) error {
-	path, err := receiver.LedgerPath(ledger)
+func runRestore(ctx context.Context, name, from string, replace bool, stdout, stderr io.Writer) error {
+	path, err := receiver.LedgerPath(name)
 	if err != nil {
 		return err
 	}
@@ -185,6 +199,33 @@ func runRestore(ctx context.Context, ledger, from string, replace bool, stdout, 
 	if restored.Kept != "" {
 		fmt.Fprintf(stdout, "What was there is kept as %s.\n", restored.Kept)
 	}
+	return nil
+}
+
+func runForget(ctx context.Context, name, template, project string, stdout, stderr io.Writer) error {
+	if template == "" && project == "" {
+		return errors.New("forget: say what: --template=NAME, --project=PATH, or both")
+	}
+	path, err := receiver.LedgerPath(name)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(path); err != nil { // else one would be made
+		return fmt.Errorf("ledger %s: %w: choose the ledger with --ledger=sqlite:PATH", path, err)
+	}
+	logger := promslog.New(&promslog.Config{Writer: stderr})
+	store, err := sqlite.Open(ctx, path, time.Now(), logger)
+	if err != nil {
+		return err
+	}
+	forgotten, err := ledger.Forget(ctx, store, template, project, logger)
+	if err != nil {
+		return fmt.Errorf("ledger %s: %w", path, err)
+	}
+	if forgotten.Sets == 0 {
+		return errors.New("forget: nothing counts there: give template and project exactly as the labels of cijob_runs_total say them")
+	}
+	fmt.Fprintf(stdout, "Forgot %s, in which %s counted.\n", plural(int64(forgotten.Sets), "label set"), jobs(int64(forgotten.Jobs)))
 	return nil
 }
 

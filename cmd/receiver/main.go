@@ -1,7 +1,7 @@
 // Command receiver takes finished CI jobs at /steps, records each exactly once, and
 // shows what became of them as Prometheus metrics. Without arguments it listens on
 // :80 and keeps its ledger in the working directory. It has commands as well that
-// verify, back up and restore a ledger.
+// verify, back up and restore a ledger, and take counters out of it.
 package main
 
 import (
@@ -28,6 +28,7 @@ import (
 	"ci-jobs-metrics/internal/exposition"
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/receiver"
+	"ci-jobs-metrics/internal/totals"
 )
 
 // stopTimeout is how long a stop may take: less than the 30 s that Kubernetes gives.
@@ -110,6 +111,10 @@ func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) 
 		Default("90d").SetValue(&retention)
 	buckets := serve.Flag("metrics.buckets", "Upper bounds of the duration histograms in seconds. Changing them starts the histograms anew. Default: 60,120,300,600,900,1200.").
 		Default("60,120,300,600,900,1200").PlaceHolder("60,120,...").String()
+	serve.Flag("metrics.label", "Label to add to the labelled metrics: "+strings.Join(totals.LabelNames(), ", ")+". Repeatable; in the environment one a line. Every value of it makes series of its own.").
+		PlaceHolder("version").StringsVar(&o.Totals.Labels)
+	serve.Flag("metrics.max-series", "How many sets of template, project, status and added labels the metrics may have. Beyond, new values count as "+totals.Other+": of added labels first, then projects, then templates.").
+		Default(strconv.Itoa(totals.DefaultMaxSets)).IntVar(&o.Totals.MaxSets)
 	serve.Flag("metrics.families", "Which views of the jobs /metrics shows: named (ci_<name>_total), labelled (cijob_runs_total), or both.").
 		Default(string(exposition.Both)).SetValue(&o.Families)
 	logConfig := addLogFlags(serve, stderr)
@@ -123,11 +128,17 @@ func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) 
 	if name != serveCommand {
 		return nil, commands[name], nil
 	}
-	if o.Buckets, err = parseBuckets(*buckets); err != nil {
+	if o.Totals.Bounds, err = parseBuckets(*buckets); err != nil {
 		return nil, nil, fmt.Errorf("--metrics.buckets=%s: %w", *buckets, err)
 	}
 	if o.Retention = time.Duration(retention); o.Retention < time.Hour {
 		return nil, nil, fmt.Errorf("--ledger.retention=%s: keep jobs for an hour at least: a report that is sent again within it counts once", retention)
+	}
+	if err := totals.CheckLabels(o.Totals.Labels); err != nil {
+		return nil, nil, fmt.Errorf("--metrics.label: %w", err)
+	}
+	if o.Totals.MaxSets < 1 {
+		return nil, nil, fmt.Errorf("--metrics.max-series=%d: at least 1 is needed to count anything", o.Totals.MaxSets)
 	}
 	if o.MaxConnections < 1 {
 		return nil, nil, fmt.Errorf("--web.max-connections=%d: at least 1 is needed to serve anybody", o.MaxConnections)

@@ -19,7 +19,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("listens on %v", a)
 	}
 	if o.Ledger != "sqlite:ci-jobs-metrics.db" || o.Retention != 90*24*time.Hour || o.Families != exposition.Both ||
-		!slices.Equal(o.Buckets, []float64{60, 120, 300, 600, 900, 1200}) || *o.Web.WebConfigFile != "" {
+		!slices.Equal(o.Totals.Bounds, []float64{60, 120, 300, 600, 900, 1200}) || *o.Web.WebConfigFile != "" {
 		t.Errorf("%+v", o)
 	}
 }
@@ -42,7 +42,7 @@ func TestEnvironment(t *testing.T) {
 		t.Errorf("listens on %v", a)
 	}
 	if o.Ledger != "sqlite:elsewhere.db" || o.Retention != 14*24*time.Hour || o.Families != exposition.Labelled ||
-		!slices.Equal(o.Buckets, []float64{1, 2.5}) || *o.Web.WebConfigFile != "web.yml" {
+		!slices.Equal(o.Totals.Bounds, []float64{1, 2.5}) || *o.Web.WebConfigFile != "web.yml" {
 		t.Errorf("%+v", o)
 	}
 	if o.Logger.Enabled(t.Context(), 4) {

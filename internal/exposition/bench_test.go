@@ -2,15 +2,14 @@ package exposition_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -20,23 +19,78 @@ import (
 	"ci-jobs-metrics/internal/totals"
 )
 
-// BenchmarkScrape answers gzipped scrapes of the named view, beside client_golang's
-// promhttp with the same counters and histograms. A series is a line of a counter;
-// there are 100 templates with 3 histograms each.
+// BenchmarkScrape answers scrapes of the named view, beside client_golang's promhttp with
+// the same counters and histograms. A series is a line of a counter; there are 100
+// templates with 3 histograms each. Between scrapes jobs of random series are counted,
+// which takes no part of the time.
 func BenchmarkScrape(b *testing.B) {
-	for _, series := range []int{10_000, 100_000} {
+	for _, series := range []int{10_000, 100_000, 1_000_000} {
 		jobs := manyJobs(series)
-		b.Run(fmt.Sprintf("series=%d/ours", series), func(b *testing.B) {
-			all := totals.New(expositiontest.Bounds)
-			for i := range jobs {
-				all.Apply(time.Unix(1e9, 0), &jobs[i])
+		all := expositiontest.Totals(jobs, settings)
+		e := of(exposition.Named, all)
+		for _, gzip := range []bool{true, false} {
+			for _, moved := range []int{0, 500, series / 100} {
+				b.Run(fmt.Sprintf("series=%d/gzip=%t/moved=%d/ours", series, gzip, moved), func(b *testing.B) {
+					scrape(b, e.Handler(true, nil), gzip, func() { apply(all, jobs, moved) })
+				})
 			}
-			e := exposition.New(exposition.Options{Families: exposition.Named})
-			scrape(b, e.Handler(func(context.Context) (*totals.Snapshot, error) { return all.Snapshot(), nil }, nil))
+		}
+		if series == 1_000_000 && testing.Short() {
+			continue // it takes promhttp gigabytes
+		}
+		registry := registered(jobs)
+		for _, gzip := range []bool{true, false} {
+			b.Run(fmt.Sprintf("series=%d/gzip=%t/promhttp", series, gzip), func(b *testing.B) {
+				scrape(b, promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), gzip, func() {})
+			})
+		}
+	}
+}
+
+// BenchmarkFirstScrape is what a scrape takes after a start.
+func BenchmarkFirstScrape(b *testing.B) {
+	for _, series := range []int{100_000, 1_000_000} {
+		all := expositiontest.Totals(manyJobs(series), settings)
+		b.Run(fmt.Sprintf("series=%d", series), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				request(b, of(exposition.Named, all).Handler(true, nil), true, &sink{header: http.Header{}})
+			}
 		})
-		b.Run(fmt.Sprintf("series=%d/promhttp", series), func(b *testing.B) {
-			scrape(b, promhttp.HandlerFor(registered(jobs), promhttp.HandlerOpts{}))
+	}
+}
+
+// BenchmarkMemory reports how many bytes stay in memory for each line, beside those of
+// the totals.
+func BenchmarkMemory(b *testing.B) {
+	const series = 1_000_000
+	all := expositiontest.Totals(manyJobs(series), settings)
+	for _, gzip := range []bool{true, false} {
+		b.Run(fmt.Sprintf("gzip=%t", gzip), func(b *testing.B) {
+			for b.Loop() {
+				before := inUse()
+				e := of(exposition.Named, all)
+				w := &sink{header: http.Header{}}
+				request(b, e.Handler(true, nil), gzip, w)
+				w.body = bytes.Buffer{}
+				b.ReportMetric((inUse()-before)/series, "B/line")
+				runtime.KeepAlive(e)
+			}
 		})
+	}
+}
+
+func inUse() float64 {
+	runtime.GC()
+	runtime.GC() // pools survive the first
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
+}
+
+func apply(all *totals.Totals, jobs []job.Job, n int) {
+	for range n {
+		all.Apply(1, time.Unix(1e9, 0), &jobs[rand.IntN(len(jobs))])
 	}
 }
 
@@ -74,24 +128,26 @@ func registered(jobs []job.Job) *prometheus.Registry {
 	return registry
 }
 
-func scrape(b *testing.B, h http.Handler) {
-	r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/metrics", nil)
-	r.Header.Set("Accept-Encoding", "gzip")
+func scrape(b *testing.B, h http.Handler, gzip bool, between func()) {
 	w := &sink{header: http.Header{}}
+	request(b, h, gzip, w)
 	b.ReportAllocs()
 	for b.Loop() {
+		b.StopTimer()
+		between()
 		w.body.Reset()
-		h.ServeHTTP(w, r)
+		b.StartTimer()
+		request(b, h, gzip, w)
 	}
-	z, err := gzip.NewReader(&w.body)
-	if err != nil {
-		b.Fatal(err)
+	b.ReportMetric(float64(w.body.Len()), "bytes")
+}
+
+func request(b *testing.B, h http.Handler, gzip bool, w *sink) {
+	r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/metrics", nil)
+	if gzip {
+		r.Header.Set("Accept-Encoding", "gzip")
 	}
-	lines := &lineCounter{}
-	if _, err := io.Copy(lines, z); err != nil {
-		b.Fatal(err)
-	}
-	b.ReportMetric(float64(lines.n), "lines")
+	h.ServeHTTP(w, r)
 }
 
 // A sink keeps the last answer. Its buffer grows but once.
@@ -103,10 +159,3 @@ type sink struct {
 func (s *sink) Header() http.Header         { return s.header }
 func (s *sink) WriteHeader(int)             {}
 func (s *sink) Write(p []byte) (int, error) { return s.body.Write(p) }
-
-type lineCounter struct{ n int }
-
-func (c *lineCounter) Write(p []byte) (int, error) {
-	c.n += bytes.Count(p, []byte{'\n'})
-	return len(p), nil
-}

@@ -1,26 +1,30 @@
 // Package exposition turns totals into what a Prometheus server scrapes.
 //
-// A [totals.Snapshot] comes in and, for the receiver's own health, a
-// [prometheus.Gatherer]; one document goes out, in text 0.0.4 or OpenMetrics,
-// whichever the client likes best, gzipped if it may be. The receiver mounts
-// three handlers of one [Exposition]: /metrics with both parts, /metrics/jobs
-// and /metrics/self with one each.
+// The jobs come from a [totals.Feed], and for the receiver's own health there is a
+// [prometheus.Gatherer]; one document goes out, in text 0.0.4, OpenMetrics or
+// protobuf, whichever the client likes best, gzipped if it may be. The receiver
+// mounts three handlers of one [Exposition]: /metrics with both parts,
+// /metrics/jobs and /metrics/self with one each.
 //
 // The jobs are shown in two views of the same totals: a named family per
 // template (ci_dotnet_build_total), which is what dashboards of such services
 // have always known, and two labelled families (cijob_runs_total) for all
 // templates. Which metric a template's name leads to is decided in names.go;
 // under which family OpenMetrics declares it in openmetrics.go.
+//
+// Rendering is paid once. The jobs' part of a document is cut into pieces of some
+// dozens of lines (chunks.go), which are kept as they were sent, compressed ones
+// too (piece.go, deflate.go). A scrape learns from the feed what moved (intake.go),
+// renders the pieces that hold it (text.go, protobuf.go), and sends all (scrape.go).
 package exposition
 
 import (
-	"bufio"
-	"bytes"
+	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/expfmt"
 
 	"ci-jobs-metrics/internal/totals"
 )
@@ -53,76 +57,66 @@ func (f *Families) Set(word string) error {
 	return fmt.Errorf("%q is not one of both, named, labelled", word)
 }
 
-// Options of an Exposition. The zero value is usable.
+// Options of an Exposition. The zero value is usable, and shows no jobs.
 type Options struct {
 	Families Families
+	// Feed is that of the totals that are shown. They have no other reader.
+	Feed *totals.Feed
+	// CatchUp brings the totals up to the last job that was recorded; nil if they
+	// always are. An error says that this can't be done; whoever asked gets no older
+	// totals instead.
+	CatchUp func(context.Context) error
+	// Now is the clock by which renderings are released; nil is time.Now.
+	Now func() time.Time
 }
 
-// An Exposition renders totals. It keeps no totals itself, and its methods may
-// be called from several goroutines.
+// An Exposition renders totals. Its methods may be called from several goroutines.
 type Exposition struct {
-	families Families
+	opts Options
+	// turn is a mutex for all that follows; to wait for it can be given up. Nobody
+	// holds it while writing to a client.
+	turn  chan struct{}
+	views int // documents that are being written: their pieces must stay as they are
+	doc   document
+	asked [slots]time.Time // when a slot was last asked for; zero: nothing is kept in it
+	press press
 }
 
 // New returns an Exposition.
 func New(o Options) *Exposition {
-	return &Exposition{families: o.Families}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	e := &Exposition{opts: o, turn: make(chan struct{}, 1)}
+	e.doc.named, e.doc.labelled = o.Families != Labelled, o.Families != Named
+	e.doc.Reset(totals.Settings{})
+	return e
 }
 
-// Render writes one whole document: the jobs, then what self gathers. Either may
-// be nil, and is left out then. Of the snapshot it relies on what package job
-// promises (texts in valid UTF-8), and it changes nothing in it.
+// Render writes one whole document: the jobs, if they are wanted, then what self
+// gathers, if it is not nil.
 //
-// If self can't be gathered, nothing is written. Any other error is w's.
-func (e *Exposition) Render(w io.Writer, format Format, jobs *totals.Snapshot, self prometheus.Gatherer) error {
+// If the jobs can't be read or self can't be gathered, nothing is written. Any other
+// error is w's.
+func (e *Exposition) Render(ctx context.Context, w io.Writer, format Format, jobs bool, self prometheus.Gatherer) error {
+	if err := e.catchUp(ctx, jobs); err != nil {
+		return err
+	}
 	health, err := gather(format, self)
 	if err != nil {
 		return err
 	}
-	return e.write(w, format, jobs, health)
-}
-
-// gather encodes what a gatherer returns, without the end of a document. An error
-// leaves nothing: part of the metrics would look as if the others were gone.
-func gather(format Format, self prometheus.Gatherer) ([]byte, error) {
-	if self == nil {
-		return nil, nil
-	}
-	families, err := self.Gather()
+	v, err := e.open(ctx, format, false, jobs, health)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var b bytes.Buffer
-	enc := expfmt.NewEncoder(&b, expfmt.Format(format.ContentType()))
-	for _, f := range families {
-		if err := enc.Encode(f); err != nil {
-			return nil, fmt.Errorf("encode %s: %w", f.GetName(), err)
-		}
-	}
-	return b.Bytes(), nil // closing the encoder would write the end of the document
+	defer e.close(v)
+	return v.write(w)
 }
 
-// writeSize is how many bytes are gathered before they go to the compressor or
-// the network. Errors on the way are kept by the bufio.Writer until it is
-// flushed, so the functions that write lines return none.
-const writeSize = 64 << 10
-
-// write writes a whole document; health is encoded already.
-func (e *Exposition) write(w io.Writer, format Format, jobs *totals.Snapshot, health []byte) error {
-	out := bufio.NewWriterSize(w, writeSize)
-	if jobs != nil {
-		families := e.collect(jobs)
-		enc := newEncoder(out, format, families, jobs.Bounds)
-		for _, f := range families {
-			enc.family(f)
-		}
+func (e *Exposition) catchUp(ctx context.Context, jobs bool) error {
+	if !jobs || e.opts.CatchUp == nil {
+		return nil
 	}
-	_, _ = out.Write(health)
-	if format.openMetrics() {
-		_, _ = out.WriteString("# EOF\n")
-	}
-	if err := out.Flush(); err != nil {
-		return fmt.Errorf("write metrics: %w", err)
-	}
-	return nil
+	return e.opts.CatchUp(ctx)
 }

@@ -17,6 +17,8 @@ import (
 	"ci-jobs-metrics/internal/totals"
 )
 
+var settings = totals.Settings{Bounds: expositiontest.Bounds}
+
 // FuzzExposition renders any jobs in both formats: each passes the strict check
 // and reads back as what a naive count of the jobs gives.
 func FuzzExposition(f *testing.F) {
@@ -31,9 +33,9 @@ func FuzzExposition(f *testing.F) {
 		bounds := bounds[int(which)%len(bounds)]
 		jobs := expositiontest.Random(seed, a, b, c)
 		want := expositiontest.Model(jobs, bounds)
-		snapshot := expositiontest.Snapshot(jobs, bounds)
+		e := of(exposition.Both, expositiontest.Totals(jobs, totals.Settings{Bounds: bounds}))
 		for _, format := range []exposition.Format{exposition.Text, exposition.OpenMetrics} {
-			body := render(t, exposition.Both, format, snapshot)
+			body := render(t, e, format)
 			diffValues(t, want, parse(t, format, body).Values())
 			if format == exposition.Text {
 				diffValues(t, want, expfmtValues(t, body))
@@ -42,17 +44,22 @@ func FuzzExposition(f *testing.F) {
 	})
 }
 
-func render(t testing.TB, view exposition.Families, format exposition.Format, s *totals.Snapshot) []byte {
+// of shows totals; nobody else may.
+func of(view exposition.Families, all *totals.Totals) *exposition.Exposition {
+	return exposition.New(exposition.Options{Families: view, Feed: all.Feed()})
+}
+
+func render(t testing.TB, e *exposition.Exposition, format exposition.Format) []byte {
 	t.Helper()
 	var b bytes.Buffer
-	if err := exposition.New(exposition.Options{Families: view}).Render(&b, format, s, nil); err != nil {
+	if err := e.Render(t.Context(), &b, format, true, nil); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
 }
 
 func TestFamilies(t *testing.T) {
-	snapshot := expositiontest.Snapshot(expositiontest.Jobs("1\tbuild\tapp\tsuccess\t1"), expositiontest.Bounds)
+	all := expositiontest.Totals(expositiontest.Jobs("1\tbuild\tapp\tsuccess\t1"), settings)
 	for _, c := range []struct{ view, want string }{
 		{"both", "ci_build_duration ci_build_total cijob_duration_seconds cijob_runs_total"},
 		{"named", "ci_build_duration ci_build_total"},
@@ -62,7 +69,7 @@ func TestFamilies(t *testing.T) {
 		if err := view.Set(c.view); err != nil {
 			t.Fatal(err)
 		}
-		if got := names(parse(t, exposition.Text, render(t, view, exposition.Text, snapshot))); got != c.want {
+		if got := names(parse(t, exposition.Text, render(t, of(view, all), exposition.Text))); got != c.want {
 			t.Errorf("%s: got %s, want %s", c.view, got, c.want)
 		}
 	}
@@ -75,21 +82,25 @@ func TestFamilies(t *testing.T) {
 	}
 }
 
-// TestOrder renders one snapshot with its entries in many orders: the output is
-// always the same, and the snapshot is left as it was.
+// TestOrder brings the entries in many orders: the output is always the same.
 func TestOrder(t *testing.T) {
 	script := "1\tb c\tp\tfailed\t1\n2\tb-c\tp\tfailed\t70\n3\tb_c\tp\tsuccess\t700\n4\ta\tq\tunknown\t1\n5\té\tp\tskipped"
-	snapshot := expositiontest.Snapshot(expositiontest.Jobs(script), expositiontest.Bounds)
-	slices.SortFunc(snapshot.Runs, func(a, b totals.Run) int { return a.Compare(b.RunKey) })
-	slices.SortFunc(snapshot.Durations, func(a, b totals.Duration) int { return a.Compare(b.DurationKey) })
-	want := render(t, exposition.Both, exposition.Text, snapshot)
+	snapshot := expositiontest.Totals(expositiontest.Jobs(script), settings).Snapshot()
+	part := &totals.Checkpoint{Settings: settings, Runs: snapshot.Runs, Durations: snapshot.Durations}
+	want := render(t, of(exposition.Both, loaded(part)), exposition.Text)
 	for range snapshot.Runs {
-		rotate(snapshot.Runs)
-		rotate(snapshot.Durations)
-		if diff := cmp.Diff(string(want), string(render(t, exposition.Both, exposition.Text, snapshot))); diff != "" {
+		rotate(part.Runs)
+		rotate(part.Durations)
+		if diff := cmp.Diff(string(want), string(render(t, of(exposition.Both, loaded(part)), exposition.Text))); diff != "" {
 			t.Fatalf("in another order (-want +got):\n%s", diff)
 		}
 	}
+}
+
+func loaded(part *totals.Checkpoint) *totals.Totals {
+	all := totals.New(part.Settings)
+	all.Load(part)
+	return all
 }
 
 func rotate[T any](s []T) { copy(s, append(slices.Clone(s[1:]), s[0])) }
@@ -121,7 +132,8 @@ func TestSums(t *testing.T) {
 
 func checkSum(t *testing.T, format exposition.Format, want string, durations ...totals.Duration) {
 	t.Helper()
-	body := render(t, exposition.Named, format, &totals.Snapshot{Durations: durations})
+	all := loaded(&totals.Checkpoint{Durations: durations})
+	body := render(t, of(exposition.Named, all), format)
 	for _, s := range parse(t, format, body).Families[0].Samples {
 		if s.Name == "ci_a_b_duration_sum" && s.Text != want {
 			t.Errorf("sum is %s, want %s", s.Text, want)
@@ -171,11 +183,11 @@ func TestOpenMetricsTypes(t *testing.T) {
 
 func TestRenderErrors(t *testing.T) {
 	var b bytes.Buffer
-	e := exposition.New(exposition.Options{})
-	if err := e.Render(&b, exposition.Text, &totals.Snapshot{}, brokenGatherer{}); err == nil || b.Len() > 0 {
+	e := of(exposition.Both, totals.New(settings))
+	if err := e.Render(t.Context(), &b, exposition.Text, true, brokenGatherer{}); err == nil || b.Len() > 0 {
 		t.Errorf("a broken gatherer: error %v and %d bytes, want an error and none", err, b.Len())
 	}
-	if err := e.Render(brokenWriter{}, exposition.OpenMetrics, nil, nil); !errors.Is(err, errBroken) {
+	if err := e.Render(t.Context(), brokenWriter{}, exposition.OpenMetrics, false, nil); !errors.Is(err, errBroken) {
 		t.Errorf("a broken writer: %v, want its error", err)
 	}
 }

@@ -11,6 +11,7 @@ func TestNegotiate(t *testing.T) {
 		text  = exposition.Text
 		om    = exposition.OpenMetrics
 		om001 = exposition.OpenMetrics001
+		pb    = exposition.Protobuf
 	)
 	for _, c := range []struct {
 		client string
@@ -22,15 +23,21 @@ func TestNegotiate(t *testing.T) {
 		{"curl", []string{"*/*"}, text},
 		{"a browser", []string{"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}, text},
 		{"Prometheus 3", []string{"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"}, om},
-		{"Prometheus 3 with native histograms", []string{"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.4,*/*;q=0.2"}, om},
+		{"Prometheus 3 with native histograms", []string{"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.4,*/*;q=0.2"}, pb},
 		{"Prometheus 2", []string{"application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"}, om001},
 		{"Prometheus 3, told to use text", []string{"text/plain;version=0.0.4;q=0.6,*/*;q=0.2"}, text},
-		{"an old Prometheus", []string{"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,text/plain;version=0.0.4;q=0.3,*/*;q=0.1"}, text},
+		{"an old Prometheus", []string{"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7,text/plain;version=0.0.4;q=0.3,*/*;q=0.1"}, pb},
 		{"vmagent", []string{"text/plain;version=0.0.4;q=1,*/*;q=0.1"}, text},
 		{"Datadog", []string{"application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1"}, om},
 		{"no version", []string{"application/openmetrics-text"}, om},
 		{"a later version", []string{"application/openmetrics-text;version=2.0.0, */*;q=0.1"}, text},
-		{"protobuf only", []string{"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"}, text},
+		{"protobuf only", []string{"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"}, pb},
+		{"protobuf as text", []string{"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text, */*;q=0.1"}, text},
+		{"protobuf of something else", []string{"application/vnd.google.protobuf;proto=io.prometheus.write.v2.Request;encoding=delimited"}, text},
+		{"any protobuf", []string{"application/vnd.google.protobuf"}, text},
+		{"no protobuf", []string{"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0, text/plain;q=0.1"}, text},
+		{"all alike", []string{"text/plain, application/openmetrics-text, application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"}, pb},
+		{"protobuf less", []string{"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.1, text/plain;q=0.2"}, text},
 		{"text 1.0.0 only", []string{"text/plain;version=1.0.0;escaping=allow-utf-8"}, text},
 		{"any application", []string{"application/*"}, om},
 		{"any text, and OpenMetrics rather not", []string{"text/*, application/openmetrics-text;q=0.1"}, text},

@@ -49,12 +49,7 @@ func TestGolden(t *testing.T) {
 
 func renderJobs(t testing.TB, format exposition.Format, script string) []byte {
 	t.Helper()
-	var b bytes.Buffer
-	snapshot := expositiontest.Snapshot(expositiontest.Jobs(script), expositiontest.Bounds)
-	if err := exposition.New(exposition.Options{}).Render(&b, format, snapshot, nil); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
+	return render(t, of(exposition.Both, expositiontest.Totals(expositiontest.Jobs(script), settings)), format)
 }
 
 func golden(t *testing.T, path string, got []byte) {

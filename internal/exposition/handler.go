@@ -1,31 +1,23 @@
 package exposition
 
 import (
-	"context"
 	"net/http"
-	"sync"
+	"strconv"
+	"time"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
-
-	"ci-jobs-metrics/internal/totals"
 )
 
-// Jobs returns the totals as they are now. An error says that they can't be
-// known; whoever asked gets no older ones instead.
-type Jobs func(context.Context) (*totals.Snapshot, error)
-
-// Handler answers GET and HEAD with the jobs, then what self gathers. Either may
-// be nil, and is left out then.
+// Handler answers GET and HEAD with the jobs, if they are wanted, then what self
+// gathers, if it is not nil.
 //
 // It answers 503 if the totals can't be read and 500 if self can't be gathered,
 // each with the reason as text. Both are known before the first byte is sent, so
 // only a broken connection can cut an answer of 200 short.
-func (e *Exposition) Handler(jobs Jobs, self prometheus.Gatherer) http.Handler {
+func (e *Exposition) Handler(jobs bool, self prometheus.Gatherer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Accept, Accept-Encoding")
-		snapshot, err := read(r.Context(), jobs)
-		if err != nil {
+		if err := e.catchUp(r.Context(), jobs); err != nil {
 			http.Error(w, "the totals of the jobs can't be read: "+err.Error(), http.StatusServiceUnavailable)
 			return
 		}
@@ -35,46 +27,48 @@ func (e *Exposition) Handler(jobs Jobs, self prometheus.Gatherer) http.Handler {
 			http.Error(w, "the receiver's own metrics can't be gathered: "+err.Error(), http.StatusInternalServerError)
 			return
 		}
-		w.Header().Set("Content-Type", format.ContentType())
-		compress := AcceptsGzip(r.Header.Values("Accept-Encoding"))
-		if compress {
-			w.Header().Set("Content-Encoding", "gzip")
-		}
+		gzip := AcceptsGzip(r.Header.Values("Accept-Encoding"))
 		if r.Method == http.MethodHead {
+			declare(w, format, gzip)
 			return
 		}
-		// An error can only be the connection's: nobody is left to tell.
-		if compress {
-			_ = e.compress(w, format, snapshot, health)
-		} else {
-			_ = e.write(w, format, snapshot, health)
+		v, err := e.open(r.Context(), format, gzip, jobs, health)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable) // if anybody is still there
+			return
 		}
+		defer e.close(v)
+		declare(w, format, gzip)
+		w.Header().Set("Content-Length", strconv.FormatInt(v.size, 10))
+		limit(w, r)
+		_ = v.write(w) // an error can only be the connection's: nobody is left to tell
 	})
 }
 
-func read(ctx context.Context, jobs Jobs) (*totals.Snapshot, error) {
-	if jobs == nil {
-		return nil, nil
+func declare(w http.ResponseWriter, format Format, gzip bool) {
+	w.Header().Set("Content-Type", format.ContentType())
+	if gzip {
+		w.Header().Set("Content-Encoding", "gzip")
 	}
-	return jobs(ctx)
 }
 
-// compressors are kept between scrapes: each holds about a megabyte.
-var compressors = sync.Pool{New: func() any {
-	z, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
-	if err != nil {
-		panic(err) // the level is a constant that is valid
-	}
-	return z
-}}
+// How long an answer may take. Prometheus says when it gives up, and reads nothing
+// after that; it gets a little longer, so that it is the one to say so.
+const (
+	maxWrite   = time.Minute
+	writeGrace = time.Second
+)
 
-// compress writes the document as one gzip member, which every client reads.
-func (e *Exposition) compress(w http.ResponseWriter, format Format, jobs *totals.Snapshot, health []byte) error {
-	z := compressors.Get().(*gzip.Writer)
-	defer compressors.Put(z)
-	z.Reset(w)
-	if err := e.write(z, format, jobs, health); err != nil {
-		return err
+// limit ends an answer soon after the scraper has given up, if it says when.
+func limit(w http.ResponseWriter, r *http.Request) {
+	seconds, err := strconv.ParseFloat(r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
+	if err != nil || !(seconds > 0) { // NaN neither
+		return
 	}
-	return z.Close()
+	within := maxWrite
+	if seconds < (maxWrite - writeGrace).Seconds() {
+		within = time.Duration(seconds*float64(time.Second)) + writeGrace
+	}
+	// Where the writer has no deadline there is no connection that could be slow.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(within))
 }

@@ -16,13 +16,12 @@ import (
 
 	"ci-jobs-metrics/internal/exposition"
 	"ci-jobs-metrics/internal/exposition/expositiontest"
-	"ci-jobs-metrics/internal/totals"
 )
 
 const oneJob = "1\tbuild\tgroup/app\tsuccess\t1"
 
-func someJobs(context.Context) (*totals.Snapshot, error) {
-	return expositiontest.Snapshot(expositiontest.Jobs(oneJob), expositiontest.Bounds), nil
+func someJobs() exposition.Options {
+	return exposition.Options{Feed: expositiontest.Totals(expositiontest.Jobs(oneJob), settings).Feed()}
 }
 
 type brokenGatherer struct{}
@@ -35,9 +34,9 @@ func (brokenGatherer) Gather() ([]*dto.MetricFamily, error) {
 
 // serve starts the handler behind a real server. The client asks for no gzip and
 // leaves the body as it comes.
-func serve(t *testing.T, jobs exposition.Jobs, self prometheus.Gatherer) func(method string, header http.Header) (*http.Response, []byte) {
+func serve(t *testing.T, o exposition.Options, jobs bool, self prometheus.Gatherer) func(method string, header http.Header) (*http.Response, []byte) {
 	t.Helper()
-	server := httptest.NewServer(exposition.New(exposition.Options{}).Handler(jobs, self))
+	server := httptest.NewServer(exposition.New(o).Handler(jobs, self))
 	t.Cleanup(server.Close)
 	client := &http.Client{Transport: &http.Transport{DisableCompression: true}}
 	t.Cleanup(client.CloseIdleConnections)
@@ -66,16 +65,16 @@ func TestHandlerParts(t *testing.T) {
 	registry := exposition.NewRegistry()
 	for _, c := range []struct {
 		path       string
-		jobs       exposition.Jobs
+		jobs       bool
 		self       prometheus.Gatherer
 		runs, info int // families
 	}{
-		{"/metrics", someJobs, registry, 1, 1},
-		{"/metrics/jobs", someJobs, nil, 1, 0},
-		{"/metrics/self", nil, registry, 0, 1},
-		{"nothing", nil, nil, 0, 0},
+		{"/metrics", true, registry, 1, 1},
+		{"/metrics/jobs", true, nil, 1, 0},
+		{"/metrics/self", false, registry, 0, 1},
+		{"nothing", false, nil, 0, 0},
 	} {
-		get := serve(t, c.jobs, c.self)
+		get := serve(t, someJobs(), c.jobs, c.self)
 		for _, format := range []exposition.Format{exposition.Text, exposition.OpenMetrics, exposition.OpenMetrics001} {
 			want := format.ContentType()
 			resp, body := get("GET", http.Header{"Accept": {want}})
@@ -99,7 +98,7 @@ func TestHandlerParts(t *testing.T) {
 // TestHandlerGzip checks that a compressed answer is one gzip member with the
 // same text, and that a second scrape, whose compressor was used before, is too.
 func TestHandlerGzip(t *testing.T) {
-	get := serve(t, someJobs, nil)
+	get := serve(t, someJobs(), true, nil)
 	_, plain := get("GET", nil)
 	for range 2 {
 		resp, body := get("GET", http.Header{"Accept-Encoding": {"gzip"}})
@@ -123,7 +122,7 @@ func TestHandlerGzip(t *testing.T) {
 }
 
 func TestHandlerHeaders(t *testing.T) {
-	get := serve(t, someJobs, nil)
+	get := serve(t, someJobs(), true, nil)
 	resp, _ := get("GET", http.Header{"Accept": {"text/plain;q=0.1", exposition.OpenMetrics.ContentType()}, "Accept-Encoding": {"br", "gzip"}})
 	if got, want := resp.Header.Get("Content-Type"), exposition.OpenMetrics.ContentType(); got != want {
 		t.Errorf("two lines of Accept: %s, want %s", got, want)
@@ -149,21 +148,19 @@ func TestHandlerHeaders(t *testing.T) {
 // TestHandlerErrors checks that a part that fails fails the answer, whatever the
 // client accepts, and says why.
 func TestHandlerErrors(t *testing.T) {
-	unreadable := func(context.Context) (*totals.Snapshot, error) {
-		s, _ := someJobs(t.Context())
-		return s, errors.New("the disk is gone")
-	}
+	unreadable := someJobs()
+	unreadable.CatchUp = func(context.Context) error { return errors.New("the disk is gone") }
 	for _, c := range []struct {
 		why    string
-		jobs   exposition.Jobs
+		opts   exposition.Options
 		self   prometheus.Gatherer
 		status int
 		reason string
 	}{
 		{"totals", unreadable, exposition.NewRegistry(), http.StatusServiceUnavailable, "the disk is gone"},
-		{"self", someJobs, brokenGatherer{}, http.StatusInternalServerError, "broken"},
+		{"self", someJobs(), brokenGatherer{}, http.StatusInternalServerError, "broken"},
 	} {
-		get := serve(t, c.jobs, c.self)
+		get := serve(t, c.opts, true, c.self)
 		for _, method := range []string{"GET", "HEAD"} {
 			resp, body := get(method, http.Header{"Accept": {exposition.OpenMetrics.ContentType()}, "Accept-Encoding": {"gzip"}})
 			if resp.StatusCode != c.status || resp.Header.Get("Content-Encoding") != "" ||
@@ -183,7 +180,7 @@ func TestRegistry(t *testing.T) {
 	registry := exposition.NewRegistry()
 	for _, format := range []exposition.Format{exposition.Text, exposition.OpenMetrics} {
 		var b bytes.Buffer
-		if err := exposition.New(exposition.Options{}).Render(&b, format, nil, registry); err != nil {
+		if err := exposition.New(exposition.Options{}).Render(t.Context(), &b, format, false, registry); err != nil {
 			t.Fatal(err)
 		}
 		values := parse(t, format, b.Bytes()).Values()

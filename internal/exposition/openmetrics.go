@@ -19,19 +19,8 @@ import "strings"
 // that of x_duration, which has the sample ci_x_duration_total whatever its
 // type, the counter of x_duration_total is unknown; and so on down the chain.
 
-// declared is the full names of a document's families.
-type declared map[string]kind
-
-func declare(families []*family) declared {
-	d := make(declared, len(families))
-	for _, f := range families {
-		d[f.metric] = f.kind
-	}
-	return d
-}
-
 // openMetrics returns the name and type under which OpenMetrics declares f.
-func (d declared) openMetrics(f *family) (name, typ string) {
+func (d *document) openMetrics(f *family) (name, typ string) {
 	if f.kind == histogram {
 		return f.metric, "histogram"
 	}
@@ -43,21 +32,36 @@ func (d declared) openMetrics(f *family) (name, typ string) {
 }
 
 // clashes reports whether a counter can't be declared as stem.
-func (d declared) clashes(stem string) bool {
-	if _, taken := d[stem]; taken { // a histogram, or another counter's sample
+func (d *document) clashes(stem string) bool {
+	if d.byMetric[stem] != nil { // a histogram, or another counter's sample
 		return true
 	}
-	for _, suffix := range []string{"_bucket", "_sum", "_count", "_created"} {
+	for _, suffix := range histogramSuffixes {
 		of, ok := strings.CutSuffix(stem, suffix)
 		if !ok {
 			continue
 		}
-		if k, there := d[of]; there && k == histogram {
+		if f := d.byMetric[of]; f != nil && f.kind == histogram {
 			return true
 		}
-		if _, there := d[of+"_total"]; there && suffix == "_created" {
+		if suffix == "_created" && d.byMetric[of+"_total"] != nil {
 			return true
 		}
 	}
 	return false
+}
+
+var histogramSuffixes = []string{"_bucket", "_sum", "_count", "_created"}
+
+// disturbs returns the metrics of the counters that clashes may judge otherwise now
+// that f is there.
+func (f *family) disturbs() []string {
+	disturbed := []string{f.metric + "_total"}
+	if f.kind == histogram {
+		for _, suffix := range histogramSuffixes {
+			disturbed = append(disturbed, f.metric+suffix+"_total")
+		}
+		return disturbed
+	}
+	return append(disturbed, strings.TrimSuffix(f.metric, "_total")+"_created_total")
 }

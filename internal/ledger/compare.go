@@ -11,57 +11,82 @@ import (
 	"ci-jobs-metrics/internal/totals"
 )
 
-// checkTotals returns the problems of stored totals that show without any row.
-func checkTotals(c *totals.Checkpoint, upTo int64) []string {
-	v := &verifier{stored: c, alike: map[string]int{}}
-	v.UpTo = upTo
-	v.checkTotals()
-	return v.Problems
+// Sums are what must hold of stored totals whatever the rows are. Parts are added as
+// they are loaded.
+type sums struct {
+	all       uint64
+	exactFrom int64
+	forgotten uint64
+	ended     map[totals.DurationKey]uint64 // jobs that a histogram could have
+	found     []contradiction
 }
 
-// checkTotals checks what must hold of stored totals whatever the rows are.
-func (v *verifier) checkTotals() {
-	var all uint64
-	ended := map[totals.DurationKey]uint64{} // jobs that a histogram could have
-	for i := range v.stored.Runs {
-		r := &v.stored.Runs[i]
-		all = add(all, r.Count)
-		k := totals.DurationKey{Template: r.Template, Status: r.Status, Labels: r.Labels}
-		ended[k] = add(ended[k], r.Count)
+type contradiction struct{ kind, text string }
+
+func (s *sums) add(part *totals.Checkpoint) {
+	if s.ended == nil {
+		s.ended = map[totals.DurationKey]uint64{}
+		s.forgotten, s.exactFrom = part.Forgotten, part.ExactFrom
+		s.checkBounds(part.Bounds)
+	}
+	for i := range part.Runs {
+		r := &part.Runs[i]
+		s.all = add(s.all, r.Count)
+		k := r.Histogram()
+		s.ended[k] = add(s.ended[k], r.Count)
+	}
+	for i := range part.Durations {
+		d := &part.Durations[i]
+		if fault := s.faultOf(d, len(part.Bounds)); fault != "" {
+			s.found = append(s.found, contradiction{"histogram",
+				fmt.Sprintf("%s %s: %s", nameHistogram(d.DurationKey), fault, Remedy)})
+		}
+	}
+}
+
+func (s *sums) checkBounds(bounds []float64) {
+	for i, b := range bounds {
+		if b <= 0 || i > 0 && b <= bounds[i-1] {
+			s.found = append(s.found, contradiction{"sum",
+				fmt.Sprintf("the stored buckets %v do not ascend: %s", bounds, Remedy)})
+			return
+		}
+	}
+}
+
+// contradictions are all that were found in the parts, of totals up to a row.
+func (s *sums) contradictions(upTo int64) []contradiction {
+	if s.exactFrom < 0 || s.exactFrom > upTo+1 {
+		s.found = append(s.found, contradiction{"sum",
+			fmt.Sprintf("the stored counters are exact from job %d on, but end at job %d: %s", s.exactFrom, upTo, Remedy)})
 	}
 	// Each recorded job has a number of its own, without gaps.
-	if all != uint64(v.UpTo) {
-		v.problem("sum", "the stored counters hold %d jobs, but they end at job %d: %s", all, v.UpTo, Remedy)
+	if add(s.all, s.forgotten) == uint64(upTo) {
+		return s.found
 	}
-	for i, b := range v.stored.Bounds {
-		if b <= 0 || i > 0 && b <= v.stored.Bounds[i-1] {
-			v.problem("sum", "the stored buckets %v do not ascend: %s", v.stored.Bounds, Remedy)
-			break
-		}
+	forgotten := ""
+	if s.forgotten > 0 {
+		forgotten = fmt.Sprintf(" and %d were forgotten", s.forgotten)
 	}
-	for i := range v.stored.Durations {
-		d := &v.stored.Durations[i]
-		if fault := v.faultOf(d, ended[d.DurationKey]); fault != "" {
-			v.problem("histogram", "%s %s: %s", nameHistogram(d.DurationKey), fault, Remedy)
-		}
-	}
+	return append([]contradiction{{"sum", fmt.Sprintf("the stored counters hold %d jobs%s, but they end at job %d: %s",
+		s.all, forgotten, upTo, Remedy)}}, s.found...)
 }
 
 // faultOf says in what a histogram contradicts itself, or the number of jobs that it
 // could hold.
-func (v *verifier) faultOf(d *totals.Duration, ended uint64) string {
+func (s *sums) faultOf(d *totals.Duration, bounds int) string {
 	classic, exponential := sum(slices.Values(d.Buckets)), add(d.Exp.Zero, sum(maps.Values(d.Exp.Counts)))
 	switch {
-	case len(d.Buckets) != len(v.stored.Bounds)+1:
-		return fmt.Sprintf("has %d buckets for %d bounds", len(d.Buckets), len(v.stored.Bounds))
+	case len(d.Buckets) != bounds+1:
+		return fmt.Sprintf("has %d buckets for %d bounds", len(d.Buckets), bounds)
 	case d.Count == 0:
 		return "is stored without any job"
 	case classic != d.Count:
 		return fmt.Sprintf("has %d jobs, but %d in its buckets", d.Count, classic)
 	case exponential != d.Count:
 		return fmt.Sprintf("has %d jobs, but %d in its exponential buckets", d.Count, exponential)
-	case d.Count > ended:
-		return fmt.Sprintf("has %d jobs, but the counters only %d", d.Count, ended)
+	case d.Count > add(s.ended[d.DurationKey], s.forgotten): // a forgotten project's jobs stay in histograms
+		return fmt.Sprintf("has %d jobs, but the counters only %d", d.Count, s.ended[d.DurationKey])
 	case d.Sum < 0 || float64(d.Sum) > float64(d.Count)*float64(job.MaxDuration.Microseconds()):
 		return fmt.Sprintf("has %d jobs, which can't have taken %d µs", d.Count, d.Sum)
 	}
@@ -122,10 +147,9 @@ func (v *verifier) compare() {
 			nameHistogram(b.outKey), b.out, nameHistogram(b.inKey), b.in, Remedy)
 	}
 
-	last := v.replayed.Stats().LastJob
-	if v.stored.LastJob.Before(last) || v.Pruned() == 0 && !v.stored.LastJob.Equal(last) {
+	if v.stored.LastJob.Before(v.lastJob) || v.Pruned() == 0 && !v.stored.LastJob.Equal(v.lastJob) {
 		v.problem("sum", "the last job in the stored totals was received at %s, but by the jobs that are here at %s: %s",
-			moment(v.stored.LastJob), moment(last), Remedy)
+			moment(v.stored.LastJob), moment(v.lastJob), Remedy)
 	}
 }
 
@@ -140,11 +164,13 @@ func (v *verifier) compareRun(stored, replayed *totals.Run) {
 	switch {
 	case stored.Count < replayed.Count:
 		v.problem("counter", "%s is %d, but %d of its jobs are here: %s", name, stored.Count, replayed.Count, Remedy)
-	case stored.Count > replayed.Count && v.Pruned() == 0:
+	case stored.Count > replayed.Count && v.Pruned() == 0 && v.stored.ExactFrom <= 1:
 		v.problem("counter", "%s is %d, but all its jobs are here, and they are %d: %s", name, stored.Count, replayed.Count, Remedy)
 	case stored.Count == replayed.Count && !stored.Created.Equal(replayed.Created):
 		v.problem("counter", "%s has its first job at %s, but that was received at %s: %s",
 			name, moment(stored.Created), moment(replayed.Created), Remedy)
+	case stored.Count == replayed.Count && stored.Since > 0 && stored.Since != replayed.Since:
+		v.problem("counter", "%s begins with job %d, but its first is job %d: %s", name, stored.Since, replayed.Since, Remedy)
 	}
 }
 

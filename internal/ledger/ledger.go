@@ -10,9 +10,9 @@
 // start loads the checkpoint and folds only the rows behind it. Rows that are past
 // their retention and in the checkpoint are pruned in small steps.
 //
-// [Ledger.Totals] is what a scrape reads: it folds what it hasn't seen first, so
-// it answers for every job acknowledged before, and fails rather than give stale
-// numbers.
+// A scrape calls [Ledger.CatchUp], which folds what the totals haven't seen, and then
+// reads [Ledger.Feed]: so it answers for every job acknowledged before, and fails rather
+// than give stale numbers.
 //
 // Where rows live is a [Store]'s affair: package sqlite.
 package ledger
@@ -44,7 +44,7 @@ const SmallRequest = 10
 
 // Options say how a Ledger works. The zero value of each field means its default.
 type Options struct {
-	Bounds          []float64     // upper bounds of the duration histograms, seconds, ascending, without +Inf
+	Totals          totals.Settings
 	Retention       time.Duration // how long rows are kept after receipt; default 90 days
 	CheckpointEvery time.Duration // how often the totals are stored; default 5 s
 	PruneEvery      time.Duration // how often old rows are looked for; default 1 min
@@ -93,6 +93,7 @@ type Ledger struct {
 	closed bool
 
 	trouble trouble
+	budget  budget // the writer's own
 
 	// fold guards the totals and how far they have read, so that a row is
 	// applied once, by the writer or by a scrape, whoever comes first.
@@ -122,8 +123,9 @@ func Open(ctx context.Context, store Store, opts Options) (*Ledger, error) {
 		store:   store,
 		opts:    opts,
 		stopped: make(chan struct{}),
-		totals:  totals.New(opts.Bounds),
+		totals:  totals.New(opts.Totals),
 		trouble: trouble{logger: opts.Logger},
+		budget:  budget{logger: opts.Logger},
 	}
 	for i := range l.lanes {
 		l.lanes[i].queue = make(chan *submission, MaxQueue)
@@ -133,53 +135,6 @@ func Open(ctx context.Context, store Store, opts Options) (*Ledger, error) {
 	}
 	go l.write()
 	return l, nil
-}
-
-// load brings the totals to the last row, and the checkpoint with them.
-func (l *Ledger) load(ctx context.Context) error {
-	checkpoint, upTo, err := l.store.LoadTotals(ctx)
-	if err != nil {
-		return fmt.Errorf("loading the totals: %w (if this comes again, %s; receiver verify says more)", err, Remedy)
-	}
-	if err := l.sound(ctx, checkpoint, upTo); err != nil {
-		return err
-	}
-	if checkpoint != nil {
-		l.totals.Load(checkpoint)
-		l.applied, l.saved = upTo, upTo
-	}
-	if err := l.catchUp(ctx); err != nil {
-		return fmt.Errorf("folding the jobs behind the last checkpoint: %w", err)
-	}
-	if n := l.totals.Rebound(l.opts.Bounds); n > 0 {
-		l.opts.Logger.Warn("Histogram buckets were changed: duration histograms start anew",
-			"histograms", n, "buckets", l.opts.Bounds)
-	}
-	if l.applied > upTo {
-		l.opts.Logger.Info("Folded the jobs behind the last checkpoint", "jobs", l.applied-upTo)
-	}
-	// Whoever may not write to the ledger shall know now, not by the first job.
-	if err := l.store.Probe(ctx); err != nil {
-		return err
-	}
-	// At once, so that the bounds of now are those that jobs from now on belong
-	// to, whatever the bounds of the next start.
-	return l.checkpoint(ctx)
-}
-
-// sound refuses a checkpoint that can't be whole.
-func (l *Ledger) sound(ctx context.Context, c *totals.Checkpoint, upTo int64) error {
-	if c == nil {
-		first, err := l.store.Rows(ctx, 0, 1)
-		if err == nil && len(first) > 0 && first[0].Seq > 1 {
-			err = fmt.Errorf("its totals are gone, and so are the jobs before number %d, which only they knew: %s", first[0].Seq, Remedy)
-		}
-		return err
-	}
-	if problems := checkTotals(c, upTo); len(problems) > 0 {
-		return fmt.Errorf("its totals are damaged: %s; receiver verify says more", problems[0])
-	}
-	return nil
 }
 
 // Record makes the entries durable and counted. When it returns outcomes, one for
@@ -224,16 +179,19 @@ func (l *Ledger) laneOf(s *submission) *lane {
 	return &l.lanes[1]
 }
 
-// Totals returns the totals of all jobs in the ledger: of every job that Record
-// acknowledged before the call, at least. It fails if the ledger can't be read.
-func (l *Ledger) Totals(ctx context.Context) (*totals.Snapshot, error) {
+// CatchUp brings the totals to the last row: every job that Record acknowledged before
+// the call is in the Feed then, at least. It fails if the ledger can't be read.
+func (l *Ledger) CatchUp(ctx context.Context) error {
 	l.fold.Lock()
 	defer l.fold.Unlock()
 	if err := l.catchUp(ctx); err != nil {
-		return nil, fmt.Errorf("reading the ledger: %w", err)
+		return fmt.Errorf("reading the ledger: %w", err)
 	}
-	return l.totals.Snapshot(), nil
+	return nil
 }
+
+// Feed tells one reader how the totals move; see totals.Feed.
+func (l *Ledger) Feed() *totals.Feed { return l.totals.Feed() }
 
 // Check fails, with the reason, if jobs can't be recorded or the ledger can't be read.
 func (l *Ledger) Check(ctx context.Context) error {

@@ -23,16 +23,23 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var (
-	fewBounds  = []float64{60}
-	manyBounds = []float64{0.5, 60, 3600}
-)
+var few = totals.Settings{Bounds: []float64{60}}
 
-func pickBounds(r *rand.Rand) []float64 {
+// pickSettings are those of a restart; few label sets fit into any budget here, so
+// that it is used up in many ways.
+func pickSettings(r *rand.Rand) totals.Settings {
+	s := few
 	if r.IntN(3) == 0 {
-		return manyBounds
+		s.Bounds = []float64{0.5, 60, 3600}
 	}
-	return fewBounds
+	switch r.IntN(4) {
+	case 0:
+		s.Labels = []string{"version"}
+	case 1:
+		s.Labels = []string{"stage", "version"}
+	}
+	s.MaxSets = r.IntN(40)
+	return s
 }
 
 func openStore(t *testing.T, path string) ledger.Store {
@@ -70,7 +77,7 @@ func record(t *testing.T, l *ledger.Ledger, entries ...ledger.Entry) []ledger.Ou
 	return outcomes
 }
 
-// Random jobs, checkpoints, prunings, restarts and changed buckets: at any moment
+// Random jobs, checkpoints, prunings, restarts and changed settings: at any moment
 // the totals are those of a replay of everything; and a copy of the file from
 // before or after any step, which is what a kill there leaves, opens to them too.
 func TestTotalsAreAReplayOfEverything(t *testing.T) {
@@ -79,7 +86,7 @@ func TestTotalsAreAReplayOfEverything(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))
 			dir := t.TempDir()
 			path := filepath.Join(dir, "ledger.db")
-			m := &model{bounds: fewBounds}
+			m := &model{}
 			var clock atomic.Int64 // hours since the start
 			now := func() time.Time { return ledgertest.Start.Add(time.Duration(clock.Load()) * time.Hour) }
 			var kills []kill // the writer's until it has ended
@@ -92,7 +99,7 @@ func TestTotalsAreAReplayOfEverything(t *testing.T) {
 				}}
 			}
 			options := func() ledger.Options {
-				return ledger.Options{Bounds: pickBounds(r), Retention: 10 * time.Hour, Now: now,
+				return ledger.Options{Totals: pickSettings(r), Retention: 10 * time.Hour, Now: now,
 					CheckpointEvery: time.Millisecond, PruneEvery: time.Millisecond}
 			}
 			for range 6 { // restarts
@@ -107,7 +114,7 @@ func TestTotalsAreAReplayOfEverything(t *testing.T) {
 				}
 				closeLedger(t, l)
 				// The writer has ended, so the model is ours to read.
-				l = openLedger(t, openStore(t, path), ledger.Options{Bounds: m.bounds})
+				l = openLedger(t, openStore(t, path), ledger.Options{Totals: m.settings()})
 				m.check(t, "after a stop", l)
 				closeLedger(t, l)
 				sound(t, "after a stop", path)
@@ -116,7 +123,7 @@ func TestTotalsAreAReplayOfEverything(t *testing.T) {
 				t.Errorf("only %d kills", len(kills))
 			}
 			for _, k := range kills {
-				k.check(t, pickBounds(r))
+				k.check(t, pickSettings(r))
 			}
 		})
 	}
@@ -129,16 +136,14 @@ type kill struct {
 	model model
 }
 
-// check opens the files with the given bounds, and again when there is no tail any
+// check opens the files with the given settings, and again when there is no tail any
 // more.
-func (k *kill) check(t *testing.T, bounds []float64) {
+func (k *kill) check(t *testing.T, settings totals.Settings) {
 	t.Helper()
 	sound(t, k.when, k.path)
-	if len(bounds) != len(k.model.bounds) {
-		k.model.bounds, k.model.since = bounds, len(k.model.rows)
-	}
+	k.model.configure(settings)
 	for range 2 {
-		l := openLedger(t, openStore(t, k.path), ledger.Options{Bounds: bounds, CheckpointEvery: time.Hour})
+		l := openLedger(t, openStore(t, k.path), ledger.Options{Totals: settings, CheckpointEvery: time.Hour})
 		k.model.check(t, k.when, l)
 		closeLedger(t, l)
 	}
@@ -191,7 +196,7 @@ func openGate(t *testing.T, path string) (*gate, *ledger.Ledger) {
 		Store:   openStore(t, path),
 		arrived: make(chan int), open: make(chan struct{}), free: make(chan struct{}),
 	}
-	l := openLedger(t, g, ledger.Options{Bounds: fewBounds})
+	l := openLedger(t, g, ledger.Options{Totals: few})
 	t.Cleanup(func() { close(g.free) }) // before the ledger is closed, so that a test that failed ends
 	return g, l
 }
@@ -229,7 +234,7 @@ func TestGroupCommit(t *testing.T) {
 	if n := answered.Load(); n != 0 {
 		t.Fatalf("%d answers before the commit", n)
 	}
-	if s, err := l.Totals(t.Context()); err != nil || len(s.Runs) != 0 {
+	if s, err := ledgertest.Totals(t, l); err != nil || len(s.Runs) != 0 {
 		t.Fatalf("totals before the commit: %v, %v", s, err)
 	}
 	g.open <- struct{}{}
@@ -244,7 +249,7 @@ func TestGroupCommit(t *testing.T) {
 
 func count(t *testing.T, l *ledger.Ledger) (n uint64) {
 	t.Helper()
-	s, err := l.Totals(t.Context())
+	s, err := ledgertest.Totals(t, l)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -392,12 +397,12 @@ func TestCloseDrains(t *testing.T) {
 	closeLedger(t, l)
 
 	s := openStore(t, path)
-	c, upTo, err := s.LoadTotals(t.Context())
-	if err != nil || upTo != 10 || len(c.Runs) != 1 || c.Runs[0].Count != 10 {
-		t.Errorf("the checkpoint after Close: %v up to %d, %v", c, upTo, err)
+	c, upTo := ledgertest.Checkpoint(t, s)
+	if upTo != 10 || len(c.Runs) != 1 || c.Runs[0].Count != 10 {
+		t.Errorf("the checkpoint after Close: %v up to %d", c, upTo)
 	}
 	s.Close()
-	if _, err := l.Totals(t.Context()); err == nil {
+	if _, err := ledgertest.Totals(t, l); err == nil {
 		t.Error("a ledger that can't be read gave totals")
 	}
 }
@@ -419,7 +424,7 @@ func (s *failingTotals) SaveTotals(ctx context.Context, c *totals.Checkpoint, up
 func TestFailedCheckpoint(t *testing.T) {
 	path := ledgerPath(t)
 	s := &failingTotals{Store: openStore(t, path)}
-	l := openLedger(t, s, ledger.Options{Bounds: fewBounds, CheckpointEvery: time.Millisecond})
+	l := openLedger(t, s, ledger.Options{Totals: few, CheckpointEvery: time.Millisecond})
 	s.failures.Store(3)
 	timed := ledgertest.Entry(0, "a")
 	timed.Job.Timed = true
@@ -428,15 +433,15 @@ func TestFailedCheckpoint(t *testing.T) {
 	closeLedger(t, l)
 	again := openStore(t, path)
 	defer again.Close()
-	if c, upTo, err := again.LoadTotals(t.Context()); err != nil || upTo != 1 || len(c.Runs) != 1 || len(c.Durations) != 1 {
-		t.Errorf("the checkpoint: %v up to %d, %v", c, upTo, err)
+	if c, upTo := ledgertest.Checkpoint(t, again); upTo != 1 || len(c.Runs) != 1 || len(c.Durations) != 1 {
+		t.Errorf("the checkpoint: %v up to %d", c, upTo)
 	}
 }
 
 // Scrapes while jobs are recorded never see a job twice, nor the counters fall.
 func TestTotalsWhileRecording(t *testing.T) {
 	l := openLedger(t, openStore(t, ledgerPath(t)),
-		ledger.Options{Bounds: fewBounds, CheckpointEvery: 5 * time.Millisecond})
+		ledger.Options{Totals: few, CheckpointEvery: 5 * time.Millisecond})
 	var senders sync.WaitGroup
 	var acknowledged atomic.Uint64
 	for s := range 4 {
@@ -476,7 +481,7 @@ func (s *interrupted) Append(ctx context.Context, entries []ledger.Entry) ([]led
 // writer must not fold them again.
 func TestScrapeBetweenCommitAndFold(t *testing.T) {
 	s := &interrupted{Store: openStore(t, ledgerPath(t))}
-	l := openLedger(t, s, ledger.Options{Bounds: fewBounds})
+	l := openLedger(t, s, ledger.Options{Totals: few})
 	seen := make(chan uint64, 1)
 	s.then = func() { seen <- count(t, l) }
 	for i := range uint64(3) {
@@ -495,7 +500,7 @@ func TestScrapeBetweenCommitAndFold(t *testing.T) {
 func TestPruningWaitsForTheCheckpoint(t *testing.T) {
 	path := ledgerPath(t)
 	s := &failingTotals{Store: openStore(t, path)}
-	l := openLedger(t, s, ledger.Options{Bounds: fewBounds, CheckpointEvery: time.Millisecond, PruneEvery: time.Millisecond,
+	l := openLedger(t, s, ledger.Options{Totals: few, CheckpointEvery: time.Millisecond, PruneEvery: time.Millisecond,
 		Retention: time.Hour, Now: func() time.Time { return ledgertest.Start.Add(24 * time.Hour) }})
 	s.failures.Store(1 << 30)
 	record(t, l, ledgertest.Entry(0, "a"), ledgertest.Entry(0, "b"))

@@ -1,61 +1,164 @@
 package ledger_test
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/ledger"
+	"ci-jobs-metrics/internal/ledger/ledgertest"
 	"ci-jobs-metrics/internal/totals"
 )
 
 // A model is what the totals must be, said the naive way: all rows that were ever
 // recorded, counted anew each time.
 type model struct {
-	rows   []ledger.Row
-	bounds []float64
-	since  int // histograms were begun anew before rows[since]
+	rows    []ledger.Row
+	changes []change
 }
 
-func (m *model) runs() map[totals.RunKey]totals.Run {
-	runs := map[totals.RunKey]totals.Run{}
-	for _, row := range m.rows {
-		k := totals.RunKey{Template: row.Job.Name, Project: row.Job.Project, Status: row.Job.Status}
-		r, ok := runs[k]
-		if !ok {
-			r = totals.Run{RunKey: k, Created: row.Received}
+// A change says with which settings the rows from some place on were recorded.
+type change struct {
+	at int
+	totals.Settings
+}
+
+func (m *model) configure(s totals.Settings) {
+	m.changes = append(slices.Clone(m.changes), change{len(m.rows), s})
+}
+
+func (m *model) settings() totals.Settings { return m.changes[len(m.changes)-1].Settings }
+
+// A tally is the naive totals: of each label set its rows, and of each histogram.
+type tally struct {
+	settings totals.Settings
+	runs     map[totals.RunKey][]ledger.Row
+	timed    map[totals.DurationKey][]ledger.Row
+}
+
+func (m *model) count() *tally {
+	c := &tally{runs: map[totals.RunKey][]ledger.Row{}, timed: map[totals.DurationKey][]ledger.Row{}}
+	changes := m.changes
+	for i := 0; i <= len(m.rows); i++ {
+		for len(changes) > 0 && changes[0].at == i {
+			c.configure(changes[0].Settings)
+			changes = changes[1:]
 		}
-		r.Count++
-		runs[k] = r
+		if i < len(m.rows) {
+			c.add(m.rows[i])
+		}
+	}
+	return c
+}
+
+func (c *tally) configure(s totals.Settings) {
+	if !slices.Equal(s.Bounds, c.settings.Bounds) {
+		clear(c.timed)
+	}
+	c.settings = s
+	runs, timed := c.runs, c.timed
+	c.runs, c.timed = map[totals.RunKey][]ledger.Row{}, map[totals.DurationKey][]ledger.Row{}
+	for k, rows := range runs {
+		k.Labels = restrict(k.Labels, s.Labels)
+		c.runs[k] = append(c.runs[k], rows...)
+	}
+	for k, rows := range timed {
+		k.Labels = restrict(k.Labels, s.Labels)
+		c.timed[k] = append(c.timed[k], rows...)
+	}
+}
+
+// add finds the label set that a row belongs to: the rule of the design, said again.
+func (c *tally) add(row ledger.Row) {
+	k := totals.RunKey{Template: row.Job.Name, Project: row.Job.Project, Status: row.Job.Status}
+	var other string
+	for _, name := range c.settings.Labels {
+		value := row.Job.Version
+		if name == "stage" {
+			value = row.Job.Stage
+		}
+		k.Labels = with(k.Labels, name, value)
+		other = with(other, name, "__other__")
+	}
+	budget := c.settings.MaxSets
+	if budget == 0 {
+		budget = math.MaxInt / 2
+	}
+	if !c.has(k) && len(c.runs) >= budget {
+		k.Labels = other
+		if other == "" || !c.has(k) && len(c.runs) >= budget+300 {
+			k.Project = "__other__"
+			if !c.has(k) && len(c.runs) >= budget+600 {
+				k.Template = "__other__"
+			}
+		}
+	}
+	c.runs[k] = append(c.runs[k], row)
+	if row.Job.Timed {
+		d := totals.DurationKey{Template: k.Template, Status: k.Status, Labels: k.Labels}
+		c.timed[d] = append(c.timed[d], row)
+	}
+}
+
+func (c *tally) has(k totals.RunKey) bool { return len(c.runs[k]) > 0 }
+
+// with adds a label to a JSON object; names come sorted.
+func with(labels, name, value string) string {
+	switch {
+	case value == "":
+		return labels
+	case labels == "":
+		return fmt.Sprintf("{%q:%q}", name, value)
+	}
+	return fmt.Sprintf("%s,%q:%q}", strings.TrimSuffix(labels, "}"), name, value)
+}
+
+var label = regexp.MustCompile(`"(\w+)":"(\w+)"`)
+
+func restrict(labels string, names []string) string {
+	kept := ""
+	for _, m := range label.FindAllStringSubmatch(labels, -1) {
+		if slices.Contains(names, m[1]) {
+			kept = with(kept, m[1], m[2])
+		}
+	}
+	return kept
+}
+
+func (c *tally) counters() map[totals.RunKey]totals.Run {
+	runs := map[totals.RunKey]totals.Run{}
+	for k, rows := range c.runs {
+		first := slices.MinFunc(rows, func(a, b ledger.Row) int { return cmp.Compare(a.Seq, b.Seq) })
+		runs[k] = totals.Run{RunKey: k, Created: first.Received, Since: first.Seq, Count: uint64(len(rows))}
 	}
 	return runs
 }
 
-func (m *model) durations() map[totals.DurationKey]totals.Duration {
+func (c *tally) durations() map[totals.DurationKey]totals.Duration {
 	durations := map[totals.DurationKey]totals.Duration{}
-	for _, row := range m.rows[m.since:] {
-		if !row.Job.Timed {
-			continue
-		}
-		k := totals.DurationKey{Template: row.Job.Name, Status: row.Job.Status}
-		d, ok := durations[k]
-		if !ok {
-			d = totals.Duration{DurationKey: k, Created: row.Received, Buckets: make([]uint64, len(m.bounds)+1),
-				Exp: totals.Exponential{Counts: map[int]uint64{}}}
-		}
-		d.Count++
-		d.Sum += row.Job.Duration.Microseconds()
-		d.Buckets[classic(m.bounds, row.Job.Duration)]++
-		if row.Job.Duration == 0 {
-			d.Exp.Zero++
-		} else { // bucket i ends at 2^(i/8) seconds
-			d.Exp.Counts[int(math.Ceil(8*math.Log2(row.Job.Duration.Seconds())))]++
+	for k, rows := range c.timed {
+		d := totals.Duration{DurationKey: k, Count: uint64(len(rows)), Buckets: make([]uint64, len(c.settings.Bounds)+1),
+			Exp: totals.Exponential{Counts: map[int]uint64{}}}
+		d.Created = slices.MinFunc(rows, func(a, b ledger.Row) int { return cmp.Compare(a.Seq, b.Seq) }).Received
+		for _, row := range rows {
+			d.Sum += row.Job.Duration.Microseconds()
+			d.Buckets[classic(c.settings.Bounds, row.Job.Duration)]++
+			if row.Job.Duration == 0 {
+				d.Exp.Zero++
+			} else { // bucket i ends at 2^(i/8) seconds
+				d.Exp.Counts[int(math.Ceil(8*math.Log2(row.Job.Duration.Seconds())))]++
+			}
 		}
 		durations[k] = d
 	}
@@ -74,7 +177,7 @@ func classic(bounds []float64, took time.Duration) int {
 // check compares a ledger's totals with the model's.
 func (m *model) check(t *testing.T, when string, l *ledger.Ledger) {
 	t.Helper()
-	snapshot, err := l.Totals(t.Context())
+	snapshot, err := ledgertest.Totals(t, l)
 	if err != nil {
 		t.Fatalf("%s: %v", when, err)
 	}
@@ -86,13 +189,17 @@ func (m *model) check(t *testing.T, when string, l *ledger.Ledger) {
 	for _, d := range snapshot.Durations {
 		durations[d.DurationKey] = d
 	}
-	if diff := cmp.Diff(m.runs(), runs); diff != "" {
+	want := m.count()
+	if diff := gocmp.Diff(want.counters(), runs); diff != "" {
 		t.Fatalf("%s: counters (-want +got):\n%s", when, diff)
 	}
-	if diff := cmp.Diff(m.durations(), durations, cmpopts.EquateEmpty()); diff != "" {
+	if diff := gocmp.Diff(want.durations(), durations, cmpopts.EquateEmpty(), withoutExemplars); diff != "" {
 		t.Fatalf("%s: histograms (-want +got):\n%s", when, diff)
 	}
 }
+
+// Exemplars are not stored.
+var withoutExemplars = cmpopts.IgnoreFields(totals.Duration{}, "Exemplars")
 
 // A modelled store tells a model what it made durable, at that very moment.
 type modelled struct {
@@ -123,8 +230,8 @@ func (s *modelled) Append(ctx context.Context, entries []ledger.Entry) ([]ledger
 func (s *modelled) SaveTotals(ctx context.Context, c *totals.Checkpoint, upTo int64) error {
 	s.at("before checkpoint")
 	err := s.Store.SaveTotals(ctx, c, upTo)
-	if err == nil && c.DropDurations {
-		s.model.bounds, s.model.since = c.Bounds, len(s.model.rows)
+	if err == nil && (len(s.model.changes) == 0 || !gocmp.Equal(c.Settings, s.model.settings(), cmpopts.EquateEmpty())) {
+		s.model.configure(c.Settings)
 	}
 	s.at("after checkpoint")
 	return err
@@ -142,9 +249,11 @@ func (s *modelled) Prune(ctx context.Context, before time.Time, upTo int64, limi
 func randomEntry(r *rand.Rand, received time.Time) ledger.Entry {
 	j := job.Job{
 		Name:     pick(r, "build", "test", "deploy"),
-		Project:  pick(r, "a", "b"),
+		Project:  pick(r, "a", "b", "c"),
 		Status:   job.Statuses[r.IntN(len(job.Statuses))],
 		Finished: received,
+		Version:  pick(r, "", "1", "2", "3"),
+		Stage:    pick(r, "", "x", "y"),
 	}
 	if r.IntN(4) > 0 {
 		j.Timed = true

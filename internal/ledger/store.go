@@ -64,14 +64,18 @@ type Store interface {
 	// Append returned an outcome for before the call is found, as it was recorded first.
 	Job(ctx context.Context, id string) (Row, bool, error)
 
-	// LoadTotals returns the last checkpoint of the totals, whole, and the
-	// number of the last row that is in it; nil and 0 if there is none.
-	LoadTotals(ctx context.Context) (c *totals.Checkpoint, upTo int64, err error)
+	// LoadTotals hands over the last checkpoint of the totals, all of one moment, in
+	// parts of some thousand entries, counters first, each part with everything
+	// else that a checkpoint holds. It returns the number of the last row that is in
+	// it. There is at least one part, unless there is no checkpoint. An error of
+	// take ends it and is returned.
+	LoadTotals(ctx context.Context, take func(part *totals.Checkpoint) error) (upTo int64, err error)
 
 	// SaveTotals brings the checkpoint of the totals to row upTo, in one
 	// transaction: every entry of c replaces the one with its key; if
-	// c.DropDurations, all histograms stored before go first. It is an error, and
-	// nothing is stored, if a checkpoint of a later row is there: somebody else's.
+	// c.DropDurations, all histograms stored before go first, and if c.Replace all
+	// counters. It is an error, and nothing is stored, if a checkpoint of a later
+	// row is there: somebody else's.
 	SaveTotals(ctx context.Context, c *totals.Checkpoint, upTo int64) error
 
 	// Prune deletes at most limit of the oldest rows, of those numbered up to

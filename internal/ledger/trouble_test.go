@@ -44,7 +44,7 @@ func (s *burning) Probe(ctx context.Context) error {
 func TestTrouble(t *testing.T) {
 	var log logtest.Buffer
 	s := &burning{Store: openStore(t, ledgerPath(t))}
-	l := openLedger(t, s, ledger.Options{Bounds: fewBounds, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	l := openLedger(t, s, ledger.Options{Totals: few, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	works := func() bool { return l.Writable() && l.Check(t.Context()) == nil }
 	if !works() {
 		t.Fatal("trouble from the start")
@@ -84,13 +84,16 @@ type damaged struct {
 	gone  bool
 }
 
-func (s *damaged) LoadTotals(ctx context.Context) (*totals.Checkpoint, int64, error) {
-	c, upTo, err := s.Store.LoadTotals(ctx)
+func (s *damaged) LoadTotals(ctx context.Context, take func(*totals.Checkpoint) error) (int64, error) {
 	if s.gone {
-		return nil, 0, err
+		return 0, nil
 	}
-	c.Runs[0].Count += s.count
-	return c, upTo, err
+	return s.Store.LoadTotals(ctx, func(part *totals.Checkpoint) error {
+		for i := range part.Runs {
+			part.Runs[i].Count += s.count
+		}
+		return take(part)
+	})
 }
 
 // The next start refuses totals that can't be whole, rather than begin from less.
@@ -101,7 +104,7 @@ func TestDamagedTotals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := ledgerPath(t)
-			l := openLedger(t, openStore(t, path), ledger.Options{Bounds: fewBounds})
+			l := openLedger(t, openStore(t, path), ledger.Options{Totals: few})
 			record(t, l, ledgertest.Entry(0, "a"), ledgertest.Entry(0, "b"))
 			closeLedger(t, l)
 			d := &damaged{Store: openStore(t, path)}
@@ -109,7 +112,7 @@ func TestDamagedTotals(t *testing.T) {
 			if _, err := d.Prune(t.Context(), ledgertest.Start.AddDate(1, 0, 0), 1, 10); err != nil {
 				t.Fatal(err)
 			}
-			_, err := ledger.Open(t.Context(), d, ledger.Options{Bounds: fewBounds})
+			_, err := ledger.Open(t.Context(), d, ledger.Options{Totals: few})
 			if err == nil || !strings.Contains(err.Error(), "its totals are") || !strings.Contains(err.Error(), "restore a backup") {
 				t.Errorf("Open: %v", err)
 			}
@@ -135,7 +138,7 @@ func (s *refusing) Append(ctx context.Context, entries []ledger.Entry) ([]ledger
 // checkpoint too, although nobody scrapes.
 func TestRecordedButRefused(t *testing.T) {
 	s := &refusing{Store: openStore(t, ledgerPath(t))}
-	l := openLedger(t, s, ledger.Options{Bounds: fewBounds, CheckpointEvery: 5 * time.Millisecond})
+	l := openLedger(t, s, ledger.Options{Totals: few, CheckpointEvery: 5 * time.Millisecond})
 	s.next.Store(true)
 	if _, err := l.Record([]ledger.Entry{ledgertest.Entry(0, "a")}); !errors.Is(err, errDisk) {
 		t.Fatalf("Record: %v", err)
@@ -144,7 +147,7 @@ func TestRecordedButRefused(t *testing.T) {
 		t.Errorf("sent again: %v", o)
 	}
 	waitFor(t, func() bool {
-		_, upTo, err := s.LoadTotals(t.Context())
+		upTo, err := s.LoadTotals(t.Context(), func(*totals.Checkpoint) error { return nil })
 		return err == nil && upTo == 2
 	})
 	if n := count(t, l); n != 2 {

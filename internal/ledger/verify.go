@@ -17,7 +17,7 @@ import (
 // nobody writes to it: everything has to be of one moment.
 type Source interface {
 	Rows(ctx context.Context, after int64, limit int) ([]Row, error)
-	LoadTotals(ctx context.Context) (c *totals.Checkpoint, upTo int64, err error)
+	LoadTotals(ctx context.Context, take func(part *totals.Checkpoint) error) (upTo int64, err error)
 }
 
 // Progress is told now and then how far long work has come: so much of total, which
@@ -36,6 +36,9 @@ type Verdict struct {
 	Tail     int64 // rows behind it, which the next start folds
 
 	Runs, Durations int // counters and histograms that are stored
+	// ExactFrom is the first job of which it is known in which counter it has to be;
+	// see totals.Checkpoint.
+	ExactFrom int64
 	// Partial is how many histograms could only be compared with a lower bound:
 	// some of their jobs were pruned.
 	Partial int
@@ -55,20 +58,14 @@ const maxAlike = 10
 // replay of the rows up to theirs gives. Its error says that the source could not be
 // read.
 func Verify(ctx context.Context, from Source, progress Progress) (*Verdict, error) {
-	stored, upTo, err := from.LoadTotals(ctx)
-	if err != nil {
+	v := &verifier{from: from, progress: progress, alike: map[string]int{}}
+	if err := v.load(ctx); err != nil {
 		return nil, fmt.Errorf("the stored totals: %w", err)
 	}
-	if stored == nil {
-		stored = &totals.Checkpoint{}
-	}
-	v := &verifier{from: from, progress: progress, stored: stored, alike: map[string]int{}}
-	v.UpTo, v.Runs, v.Durations = upTo, len(stored.Runs), len(stored.Durations)
-	if upTo < 0 {
-		v.problem("totals", "the stored totals end at job %d, which none is: %s", upTo, Remedy)
+	if v.UpTo < 0 {
+		v.problem("totals", "the stored totals end at job %d, which none is: %s", v.UpTo, Remedy)
 		return v.verdict(), nil
 	}
-	v.checkTotals()
 	if err := v.survey(ctx); err != nil {
 		return nil, err
 	}
@@ -88,14 +85,16 @@ type verifier struct {
 	Verdict
 	from     Source
 	progress Progress
-	stored   *totals.Checkpoint
-	alike    map[string]int // problems by their kind
+	stored   totals.Checkpoint       // whole
+	begun    map[totals.RunKey]int64 // with which row each counter began
+	alike    map[string]int          // problems by their kind
 
-	// From the survey: all rows from since to UpTo are there. Pruning takes the oldest,
-	// but passes over rows that came while the clock was ahead, so there may be
-	// older ones behind a gap. timed are the jobs with a duration, of those without
-	// a gap.
+	// From the survey: all rows from since to UpTo are there, and are in the counters
+	// that targetOf says. Pruning takes the oldest, but passes over rows that came
+	// while the clock was ahead, so there may be older ones behind a gap. timed are
+	// the jobs with a duration, of those since.
 	since      int64
+	lastJob    time.Time // latest receipt in the totals
 	timed      map[totals.DurationKey]uint64
 	outOfOrder bool
 
@@ -117,6 +116,47 @@ func (v *verifier) verdict() *Verdict {
 		}
 	}
 	return &v.Verdict
+}
+
+// load reads the stored totals, and checks what shows without any row.
+func (v *verifier) load(ctx context.Context) error {
+	var sums sums
+	upTo, err := v.from.LoadTotals(ctx, func(part *totals.Checkpoint) error {
+		sums.add(part)
+		runs, durations := append(v.stored.Runs, part.Runs...), append(v.stored.Durations, part.Durations...)
+		v.stored = *part
+		v.stored.Runs, v.stored.Durations = runs, durations
+		return ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	v.stored.ExactFrom = max(v.stored.ExactFrom, 1)
+	v.ExactFrom = v.stored.ExactFrom
+	v.UpTo, v.Runs, v.Durations = upTo, len(v.stored.Runs), len(v.stored.Durations)
+	if upTo >= 0 {
+		for _, c := range sums.contradictions(upTo) {
+			v.problem(c.kind, "%s", c.text)
+		}
+	}
+	v.begun = make(map[totals.RunKey]int64, len(v.stored.Runs))
+	for i := range v.stored.Runs {
+		v.begun[v.stored.Runs[i].RunKey] = v.stored.Runs[i].Since
+	}
+	return nil
+}
+
+// targetOf is the counter that has a row's job: where to was decided once, when
+// the first of those that it could be in began. A row before ExactFrom has none that
+// can be told.
+func (v *verifier) targetOf(r *Row) totals.RunKey {
+	own := totals.OwnKey(&r.Job, v.stored.Labels)
+	for _, k := range totals.Targets(own, v.stored.Labels) {
+		if begun, ok := v.begun[k]; ok && begun <= r.Seq {
+			return k
+		}
+	}
+	return own
 }
 
 // each calls f with every row.
@@ -143,7 +183,7 @@ func (v *verifier) each(ctx context.Context, what string, total int64, f func(*R
 // survey checks each row by itself, and learns which rows there are.
 func (v *verifier) survey(ctx context.Context) error {
 	v.timed = map[totals.DurationKey]uint64{}
-	v.since = 1
+	v.since = v.stored.ExactFrom
 	last, lastFolded, lastTail := int64(math.MinInt64), int64(0), v.UpTo
 	err := v.each(ctx, "reading jobs", 0, func(r *Row) bool {
 		v.Jobs++
@@ -160,13 +200,16 @@ func (v *verifier) survey(ctx context.Context) error {
 		case r.Seq <= 0: // no fold sees it
 		case r.Seq <= v.UpTo:
 			if r.Seq != lastFolded+1 {
-				v.since = r.Seq
+				v.since = max(r.Seq, v.stored.ExactFrom)
 				clear(v.timed)
 			}
 			lastFolded = r.Seq
 			v.Replayed++
-			if r.Job.Timed {
-				v.timed[durationKey(r)]++
+			if r.Received.After(v.lastJob) {
+				v.lastJob = r.Received
+			}
+			if r.Job.Timed && r.Seq >= v.since {
+				v.timed[v.targetOf(r).Histogram()]++
 			}
 		default:
 			v.Tail++
@@ -178,7 +221,7 @@ func (v *verifier) survey(ctx context.Context) error {
 		return true
 	})
 	if lastFolded < v.UpTo {
-		v.since = v.UpTo + 1
+		v.since = max(v.UpTo+1, v.stored.ExactFrom)
 		clear(v.timed)
 	}
 	return err
@@ -221,15 +264,11 @@ func faultOf(r *Row) string {
 
 func moment(t time.Time) string { return t.Format(time.RFC3339Nano) }
 
-func durationKey(r *Row) totals.DurationKey {
-	return totals.DurationKey{Template: r.Job.Name, Status: r.Job.Status}
-}
-
 // replay folds the rows that the stored totals have seen. Histograms start anew when
 // the operator changes their buckets, so a stored one with a count of c holds the last
 // c timed jobs of its key: those before go without their durations.
 func (v *verifier) replay(ctx context.Context) error {
-	v.replayed = totals.New(v.stored.Bounds)
+	v.replayed = totals.New(v.stored.Settings)
 	skip := maps.Clone(v.timed)
 	v.begin = begin{in: math.MaxInt64}
 	for i := range v.stored.Durations {
@@ -244,7 +283,11 @@ func (v *verifier) replay(ctx context.Context) error {
 		if r.Seq <= 0 || r.Seq > v.UpTo {
 			return r.Seq <= 0
 		}
-		if k := durationKey(r); r.Job.Timed && r.Seq >= v.since {
+		if r.Seq < v.stored.ExactFrom {
+			return true // in the sum of all counters, which was checked
+		}
+		target := v.targetOf(r)
+		if k := target.Histogram(); r.Job.Timed && r.Seq >= v.since {
 			if skip[k] > 0 {
 				skip[k]--
 				v.begin.lack(r.Seq, k)
@@ -255,7 +298,7 @@ func (v *verifier) replay(ctx context.Context) error {
 		} else {
 			r.Job.Timed = false // the job may be in a histogram or not
 		}
-		v.replayed.Apply(r.Received, &r.Job)
+		v.replayed.ApplyTo(target, r.Seq, r.Received, &r.Job)
 		return true
 	})
 }

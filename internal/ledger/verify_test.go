@@ -48,8 +48,11 @@ func (c *contents) Rows(_ context.Context, after int64, limit int) ([]ledger.Row
 	return slices.Clone(c.rows[start:min(len(c.rows), start+limit)]), nil
 }
 
-func (c *contents) LoadTotals(context.Context) (*totals.Checkpoint, int64, error) {
-	return c.stored, c.upTo, c.err
+func (c *contents) LoadTotals(_ context.Context, take func(*totals.Checkpoint) error) (int64, error) {
+	if c.err != nil || c.stored == nil {
+		return 0, c.err
+	}
+	return c.upTo, take(c.stored)
 }
 
 // run is the counter of a template, all of which have project p.
@@ -77,17 +80,19 @@ func (c *contents) prune(first, last int64) {
 // turns; the buckets were changed before job 21, so each has 20 in its histogram.
 func recorded() *contents {
 	c := &contents{upTo: 60}
-	t := totals.New([]float64{5})
+	settings := totals.Settings{Bounds: []float64{5}}
+	t := totals.New(settings)
 	for seq := int64(1); seq <= 64; seq++ {
 		r := ledger.Row{Seq: seq, Entry: ledgertest.Entry(time.Duration(seq)*time.Minute, "")}
 		r.Job.Name, r.Job.Project = "ab"[seq%2:seq%2+1], "p"
 		r.Job.Timed, r.Job.Duration = true, time.Duration(seq%9)*time.Second
 		c.rows = append(c.rows, r)
 		if seq <= c.upTo {
-			t.Apply(r.Received, &r.Job)
+			t.Apply(seq, r.Received, &r.Job)
 		}
 		if seq == 20 {
-			t.Rebound([]float64{2, 60})
+			settings.Bounds = []float64{2, 60}
+			t.Configure(settings, seq)
 		}
 	}
 	c.stored = t.Changes()
@@ -127,10 +132,25 @@ func TestVerifySound(t *testing.T) {
 		"no histogram since the buckets changed": {func(c *contents) { c.stored.Durations = nil },
 			ledger.Verdict{Jobs: 64, UpTo: 60, Replayed: 60, Tail: 4, Runs: 2}},
 		"empty": {func(c *contents) { *c = contents{} }, ledger.Verdict{}},
+		"of which counter early jobs are can't be told": {func(c *contents) {
+			c.stored.ExactFrom = 41
+			c.run("a").Count, c.run("b").Count = 15, 45
+			c.stored.Durations = nil
+		}, ledger.Verdict{Jobs: 64, UpTo: 60, Replayed: 60, Tail: 4, Runs: 2, ExactFrom: 41}},
+		"forgotten": {func(c *contents) {
+			c.stored.ExactFrom, c.stored.Forgotten = 61, 30
+			c.stored.Runs = slices.Delete(c.stored.Runs, 0, 1)
+		}, ledger.Verdict{Jobs: 64, UpTo: 60, Replayed: 60, Tail: 4, Runs: 1, Durations: 2, ExactFrom: 61, Partial: 2}},
+		"folded": {func(c *contents) { // job 2, the first of a, found no room
+			c.run("a").Since, c.run("a").Count, c.run("a").Created = 4, 29, c.rows[3].Received
+			c.stored.Runs = append(c.stored.Runs, totals.Run{Count: 1, Created: c.rows[1].Received, Since: 2,
+				RunKey: totals.RunKey{Template: "a", Project: totals.Other, Status: job.Success}})
+		}, ledger.Verdict{Jobs: 64, UpTo: 60, Replayed: 60, Tail: 4, Runs: 3, Durations: 2}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := recorded()
 			test.change(c)
+			test.want.ExactFrom = max(test.want.ExactFrom, 1)
 			if got := verify(t, c); fmt.Sprint(*got) != fmt.Sprint(test.want) {
 				t.Errorf("got  %+v\nwant %+v", *got, test.want)
 			}
@@ -175,6 +195,13 @@ func TestVerifyFaults(t *testing.T) {
 		"last job": {func(c *contents) { c.stored.LastJob = ledgertest.Start.Add(time.Hour * 2) }, "the last job in the stored totals was received at 2026-03-01T14"},
 		"last job, pruned": {func(c *contents) { c.prune(1, 40); c.stored.LastJob = ledgertest.Start },
 			"the last job in the stored totals was received at 2026-03-01T12"},
+
+		"counter's first row": {func(c *contents) { c.run("a").Since = 1 }, `the counter of "a", "p", success begins with job 1, but its first is job 2`},
+		"counter too late":    {func(c *contents) { c.run("a").Since = 5 }, `begins with job 5, but its first is job 2`},
+		"exact too late":      {func(c *contents) { c.stored.ExactFrom = 62 }, "exact from job 62 on, but end at job 60"},
+		"exact, but less":     {func(c *contents) { c.stored.ExactFrom = 31; c.run("a").Count, c.run("b").Count = 14, 46 }, "is 14, but 15 of its jobs are here"},
+		"forgotten too many":  {func(c *contents) { c.stored.Forgotten = 1 }, "hold 60 jobs and 1 were forgotten, but they end at job 60"},
+		"forgotten too few":   {func(c *contents) { c.stored.Forgotten = 1; c.run("a").Count -= 2 }, "hold 58 jobs and 1 were forgotten, but they end at job 60"},
 
 		"bounds":          {func(c *contents) { c.stored.Bounds = []float64{60, 2} }, "buckets [60 2] do not ascend"},
 		"negative bound":  {func(c *contents) { c.stored.Bounds = []float64{-1, 2} }, "buckets [-1 2] do not ascend"},
@@ -267,12 +294,12 @@ func TestVerifyManyFaults(t *testing.T) {
 // Many more rows than are read at a time.
 func TestVerifyInSteps(t *testing.T) {
 	c := &contents{upTo: 7000}
-	folded := totals.New(fewBounds)
+	folded := totals.New(few)
 	r := rand.New(rand.NewPCG(1, 1))
 	for seq := int64(1); seq <= 7000; seq++ {
 		row := ledger.Row{Seq: seq, Entry: randomEntry(r, ledgertest.Start)}
 		c.rows = append(c.rows, row)
-		folded.Apply(row.Received, &row.Job)
+		folded.Apply(seq, row.Received, &row.Job)
 	}
 	c.stored = folded.Changes()
 	if v := verify(t, c); len(v.Problems) > 0 || v.Replayed != 7000 {

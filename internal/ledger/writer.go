@@ -85,6 +85,7 @@ func (l *Ledger) tend(ctx context.Context) {
 		}
 	}
 	l.trouble.end(err, 0, false)
+	l.budget.look(l.totals.Stats(), l.opts.Now())
 }
 
 // probe tries, after a commit that failed, whether the next would succeed: whoever asks
@@ -172,7 +173,7 @@ func (l *Ledger) apply(entries []Entry, outcomes []Outcome) {
 	for i, o := range outcomes {
 		switch {
 		case o.Seq == l.applied+1:
-			l.totals.Apply(entries[i].Received, &entries[i].Job)
+			l.totals.Apply(o.Seq, entries[i].Received, &entries[i].Job)
 			l.applied = o.Seq
 		case o.Seq > l.applied:
 			l.behind = true
@@ -195,19 +196,28 @@ func (l *Ledger) fillGap(ctx context.Context) error {
 // holds l.fold, or is the only one.
 func (l *Ledger) catchUp(ctx context.Context) error {
 	for {
-		rows, err := l.store.Rows(ctx, l.applied, foldStep)
-		if err != nil {
+		n, err := l.foldStep(ctx)
+		if err != nil || n < foldStep {
 			return err
 		}
-		for i := range rows {
-			l.totals.Apply(rows[i].Received, &rows[i].Job)
-			l.applied = rows[i].Seq
-		}
-		if len(rows) < foldStep {
-			l.behind = false
-			return nil
-		}
 	}
+}
+
+// foldStep folds the next rows and returns how many: fewer than foldStep if there are no
+// more.
+func (l *Ledger) foldStep(ctx context.Context) (int, error) {
+	rows, err := l.store.Rows(ctx, l.applied, foldStep)
+	if err != nil {
+		return 0, err
+	}
+	for i := range rows {
+		l.totals.Apply(rows[i].Seq, rows[i].Received, &rows[i].Job)
+		l.applied = rows[i].Seq
+	}
+	if len(rows) < foldStep {
+		l.behind = false
+	}
+	return len(rows), nil
 }
 
 // checkpoint stores the totals as they are, with the number of their last row.

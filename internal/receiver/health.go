@@ -12,6 +12,7 @@ import (
 	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/steps"
+	"ci-jobs-metrics/internal/totals"
 )
 
 const namespace = "cijob_receiver"
@@ -92,8 +93,13 @@ func (h *health) watch(l *ledger.Ledger) {
 			func() float64 { return space(l).used }),
 		gauge("ledger_free_bytes", "How much larger its disk lets the ledger grow; NaN if that is not known.",
 			func() float64 { return space(l).free }),
-		gauge("label_sets", "Sets of template, project and status that the jobs' counters have.",
+		gauge("label_sets", "Sets of template, project, status and added labels that the jobs' counters have.",
 			func() float64 { return float64(l.Stats().Runs) }),
+		gauge("label_sets_limit", "From how many label sets on new values count as "+totals.Other+".",
+			func() float64 { return float64(l.Stats().MaxSets) }),
+		folded("added", l, func(f totals.Folded) uint64 { return f.Labels }),
+		folded("project", l, func(f totals.Folded) uint64 { return f.Projects }),
+		folded("template", l, func(f totals.Folded) uint64 { return f.Templates }),
 		gauge("last_job_timestamp_seconds", "When the last finished job was received, in Unix time; 0 if none was.",
 			func() float64 { return unixSeconds(l.Stats().LastJob) }),
 		gauge("ledger_created_timestamp_seconds", "When the ledger was made, in Unix time.",
@@ -170,6 +176,16 @@ func (h *health) unrecorded(err error) {
 	default:
 		h.refused.WithLabelValues(ledgerFailed).Inc()
 	}
+}
+
+// folded counts the jobs whose label set found no room, by the widest label they lost.
+func folded(label string, l *ledger.Ledger, count func(totals.Folded) uint64) prometheus.CounterFunc {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace:   namespace,
+		Name:        "jobs_folded_total",
+		Help:        "Finished jobs that count as " + totals.Other + " because the budget of label sets is used up, by the widest label that they lost.",
+		ConstLabels: prometheus.Labels{"label": label},
+	}, func() float64 { return float64(count(l.Stats().Folded)) })
 }
 
 func number(b bool) float64 {

@@ -31,6 +31,7 @@ import (
 	"ci-jobs-metrics/internal/exposition"
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/ledger/sqlite"
+	"ci-jobs-metrics/internal/totals"
 )
 
 // Options say what a Receiver does; cmd/receiver documents them as flags.
@@ -38,7 +39,7 @@ type Options struct {
 	Web       *web.FlagConfig
 	Ledger    string // sqlite:PATH
 	Retention time.Duration
-	Buckets   []float64 // seconds, ascending
+	Totals    totals.Settings
 	Families  exposition.Families
 	Logger    *slog.Logger
 	Now       func() time.Time // default time.Now
@@ -239,7 +240,7 @@ func (r *Receiver) openLedger(ctx context.Context, health *health) error {
 		return err
 	}
 	r.ledger, err = ledger.Open(ctx, store, ledger.Options{
-		Bounds:     r.opts.Buckets,
+		Totals:     r.opts.Totals,
 		Retention:  r.opts.Retention,
 		PruneEvery: r.opts.PruneEvery,
 		Now:        r.opts.Now,

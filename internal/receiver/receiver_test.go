@@ -19,6 +19,7 @@ import (
 
 	"ci-jobs-metrics/internal/exposition/expositiontest"
 	"ci-jobs-metrics/internal/receiver"
+	"ci-jobs-metrics/internal/totals"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -29,7 +30,7 @@ func options(ledger, address string) receiver.Options {
 		Web:       &web.FlagConfig{WebListenAddresses: &[]string{address}, WebConfigFile: &noConfig, WebSystemdSocket: new(bool)},
 		Ledger:    "sqlite:" + ledger,
 		Retention: 24 * time.Hour,
-		Buckets:   []float64{60, 120},
+		Totals:    totals.Settings{Bounds: []float64{60, 120}},
 		Logger:    slog.New(slog.DiscardHandler),
 	}
 }

@@ -13,8 +13,9 @@ import (
 
 // routes is the whole service: what it answers to.
 func (r *Receiver) routes(h *health) http.Handler {
-	metrics := exposition.New(exposition.Options{Families: r.opts.Families})
-	jobs, self := r.ledger.Totals, h.registry
+	metrics := exposition.New(exposition.Options{Families: r.opts.Families, Feed: r.ledger.Feed(), CatchUp: r.ledger.CatchUp})
+	const jobs, noJobs = true, false
+	self := h.registry
 	mux := http.NewServeMux()
 	mux.Handle(steps.Path, steps.Handler(steps.Options{ // every method: HEAD must not count as a GET
 		Record:    r.record(h),
@@ -25,7 +26,7 @@ func (r *Receiver) routes(h *health) http.Handler {
 	}))
 	mux.Handle("GET /metrics", metrics.Handler(jobs, self))
 	mux.Handle("GET /metrics/jobs", metrics.Handler(jobs, nil))
-	mux.Handle("GET /metrics/self", metrics.Handler(nil, self))
+	mux.Handle("GET /metrics/self", metrics.Handler(noJobs, self))
 	mux.HandleFunc("GET /jobs", r.job)
 	mux.HandleFunc("GET /-/healthy", healthy)
 	mux.HandleFunc("GET /-/ready", r.ready)

@@ -10,13 +10,24 @@ import (
 // are loaded, and when they are saved those that moved since the last time, each
 // in full, so that a store replaces what it has of it.
 type Checkpoint struct {
-	Bounds    []float64 // seconds; what the Buckets of all Durations were counted by
+	Settings            // what Runs and Durations were counted by
 	LastJob   time.Time // receipt of the last job applied; zero if none
 	Runs      []Run
 	Durations []Duration
+
+	// ExactFrom is the number of the row from which on each job is where Targets says:
+	// later than 1 after the labels were changed or something was forgotten, for then
+	// counters were added up or taken out. Earlier jobs are in the sum of all counters.
+	ExactFrom int64
+	// Forgotten is how many jobs were taken out of the counters.
+	Forgotten uint64
+
 	// DropDurations, when saving: every histogram stored so far is void, for
 	// the bounds were changed. The Durations here were counted after that.
 	DropDurations bool
+	// Replace, when saving: every counter stored so far is void, too. All of them are
+	// here.
+	Replace bool
 }
 
 // Changes takes what moved since the last call, in key order, the order in which
@@ -25,26 +36,33 @@ type Checkpoint struct {
 func (t *Totals) Changes() *Checkpoint {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.dropped && len(t.dirtyRuns) == 0 {
+	if !t.saveSettings && !t.dropped && len(t.unsavedRuns) == 0 {
 		return nil
 	}
 	c := &Checkpoint{
-		Bounds:        t.bounds,
+		Settings:      t.settings,
 		LastJob:       t.lastJob,
-		Runs:          make([]Run, 0, len(t.dirtyRuns)),
-		Durations:     make([]Duration, 0, len(t.dirtyDurations)),
+		ExactFrom:     t.exactFrom,
+		Forgotten:     t.forgotten,
+		Runs:          make([]Run, 0, len(t.unsavedRuns)),
+		Durations:     make([]Duration, 0, len(t.unsavedDurations)),
 		DropDurations: t.dropped,
+		Replace:       t.replaced,
 	}
-	for _, r := range t.dirtyRuns {
-		c.Runs, r.dirty = append(c.Runs, r.Run), false
+	for _, number := range t.unsavedRuns {
+		r := t.runs.at(number)
+		r.state &^= unsaved
+		c.Runs = append(c.Runs, t.export(r))
 	}
-	for _, d := range t.dirtyDurations {
-		c.Durations, d.dirty = append(c.Durations, d.clone()), false
+	for _, number := range t.unsavedDurations {
+		d := t.durations[number]
+		d.state &^= unsaved
+		c.Durations = append(c.Durations, d.clone())
 	}
 	slices.SortFunc(c.Runs, func(a, b Run) int { return a.Compare(b.RunKey) })
 	slices.SortFunc(c.Durations, func(a, b Duration) int { return a.Compare(b.DurationKey) })
-	t.dirtyRuns, t.dirtyDurations = t.dirtyRuns[:0], t.dirtyDurations[:0]
-	t.dropped = false
+	t.unsavedRuns, t.unsavedDurations = t.unsavedRuns[:0], t.unsavedDurations[:0]
+	t.dropped, t.replaced, t.saveSettings = false, false, false
 	return c
 }
 
@@ -54,56 +72,53 @@ func (t *Totals) Unsaved(c *Checkpoint) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.dropped = t.dropped || c.DropDurations
+	t.replaced = t.replaced || c.Replace
+	t.saveSettings = true
 	for i := range c.Runs {
-		t.markRun(t.runs[c.Runs[i].RunKey])
+		if number, ok := t.lookUp(c.Runs[i].RunKey); ok { // else it ended since
+			t.touchRun(number)
+		}
 	}
 	for i := range c.Durations {
-		if d := t.durations[c.Durations[i].DurationKey]; d != nil { // else dropped since
-			t.markDuration(d)
+		if number, ok := t.durationsOf[c.Durations[i].DurationKey]; ok {
+			t.touchDuration(number)
 		}
 	}
 }
 
-// Load replaces everything with a checkpoint, its bounds included: jobs behind it
-// that were recorded before the restart belong to the histograms of before. When
-// those are applied, [Totals.Rebound] brings in the bounds of now.
-func (t *Totals) Load(c *Checkpoint) {
+// Load takes a part of what a store has; there are as many as the store likes, into
+// totals that nothing was applied to. Settings come with it: jobs behind it that were
+// recorded before the restart belong to the histograms and the budget of before. When
+// those are applied, [Totals.Configure] brings in the settings of now.
+func (t *Totals) Load(part *Checkpoint) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.bounds = slices.Clone(c.Bounds)
-	t.lastJob = c.LastJob
-	t.runs = make(map[RunKey]*run, len(c.Runs))
-	for i := range c.Runs {
-		t.runs[c.Runs[i].RunKey] = &run{Run: c.Runs[i]}
+	t.settings = part.Settings.clone()
+	t.lastJob = part.LastJob
+	t.exactFrom = max(part.ExactFrom, 1)
+	t.forgotten = part.Forgotten
+	t.dropped, t.replaced = false, false
+	for i := range part.Runs {
+		t.loadRun(&part.Runs[i])
 	}
-	t.durations = make(map[DurationKey]*duration, len(c.Durations))
-	for i := range c.Durations {
-		t.durations[c.Durations[i].DurationKey] = &duration{Duration: c.Durations[i].clone()}
+	for i := range part.Durations {
+		t.newDuration(part.Durations[i].clone())
 	}
-	t.dirtyRuns, t.dirtyDurations = nil, nil
-	t.dropped = false
 }
 
-// Rebound changes the histograms' bounds, in seconds, ascending, without +Inf. If
-// they differ, every histogram starts anew with the next job that it observes. It
-// returns how many did.
-func (t *Totals) Rebound(bounds []float64) (dropped int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if slices.Equal(bounds, t.bounds) {
-		return 0
-	}
-	dropped = len(t.durations)
-	t.bounds = slices.Clone(bounds)
-	clear(t.durations)
-	t.dirtyDurations = nil
-	t.dropped = true
-	return dropped
+func (t *Totals) loadRun(r *Run) uint32 {
+	return t.runs.add(run{
+		runKey:  t.symbolize(r.RunKey),
+		count:   r.Count,
+		created: r.Created.UnixMicro(),
+		since:   r.Since,
+	})
 }
 
 func (d *Duration) clone() Duration {
 	c := *d
 	c.Buckets = slices.Clone(d.Buckets)
 	c.Exp.Counts = maps.Clone(d.Exp.Counts)
+	c.Exemplars = slices.Clone(d.Exemplars)
 	return c
 }

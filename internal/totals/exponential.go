@@ -51,3 +51,13 @@ func ExponentialIndex(seconds float64) int {
 func ExponentialBound(i int) float64 {
 	return math.Exp2(float64(i) / bucketsPerDoubling)
 }
+
+func (e *Exponential) add(o Exponential) {
+	e.Zero += o.Zero
+	if e.Counts == nil && o.Counts != nil {
+		e.Counts = map[int]uint64{}
+	}
+	for i, n := range o.Counts {
+		e.Counts[i] += n
+	}
+}

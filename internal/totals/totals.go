@@ -2,10 +2,12 @@
 // histograms of all jobs that were ever recorded.
 //
 // Rows of the ledger come in through [Totals.Apply], each once and in row
-// order; who calls it keeps count of how far it has read. What goes out is a
-// [Snapshot] for the exposition, and a [Checkpoint] for the ledger: the entries
-// that moved since the last one. [Totals.Load] takes all of them back at the next
-// start.
+// order; who calls it keeps count of how far it has read. What goes out is, to the
+// exposition, a [Feed], and a [Checkpoint] to the ledger: both only what moved since
+// the last time. [Totals.Load] takes all of it back at the next start.
+//
+// There is a budget of label sets, behind which values count as [Other]: budget.go.
+// [Totals.Configure] and [Totals.Forget] are the two ways in which a counter ends.
 //
 // A total is never rebuilt from the jobs that retention has left: counters only
 // grow, across restarts too.
@@ -27,7 +29,7 @@ type RunKey struct {
 	Template string
 	Project  string
 	Status   job.Status
-	Labels   string // the operator's labels; none yet, so always empty
+	Labels   string // the operator's labels as EncodeLabels writes them; empty: none has a value
 }
 
 // Run is how many jobs of one label set were recorded.
@@ -35,6 +37,9 @@ type Run struct {
 	RunKey
 	Count   uint64
 	Created time.Time // receipt of the first
+	// Since is the row number of the first: jobs of later rows count here. 0 where a
+	// program stored it that did not know of this.
+	Since int64
 }
 
 // A DurationKey names one histogram.
@@ -42,6 +47,11 @@ type DurationKey struct {
 	Template string
 	Status   job.Status
 	Labels   string // as in RunKey
+}
+
+// Histogram is the histogram of the jobs that count in k.
+func (k RunKey) Histogram() DurationKey {
+	return DurationKey{Template: k.Template, Status: k.Status, Labels: k.Labels}
 }
 
 // Duration is the distribution of the durations of one label set's jobs. Both
@@ -54,126 +64,192 @@ type Duration struct {
 	Sum     int64    // microseconds; stays at its largest value rather than wrap
 	Buckets []uint64 // jobs per bound of Bounds, not added up, and one more for the rest
 	Exp     Exponential
+	// Exemplars are the last job of each of Buckets that had an id; nil if there is
+	// none yet. They are not stored: Prometheus has those of before a restart.
+	Exemplars []Exemplar
+}
+
+// An Exemplar is one job of a bucket.
+type Exemplar struct {
+	ID       string    // the job's idempotency key; empty: the bucket has no exemplar
+	Duration int64     // microseconds
+	At       time.Time // receipt
+}
+
+// Settings are what the operator decides.
+type Settings struct {
+	Bounds  []float64 // upper bounds of the histograms, seconds, ascending, without +Inf
+	Labels  []string  // labels beyond template, project and status: of LabelNames
+	MaxSets int       // from how many label sets on new ones fold, see Targets; 0: never
 }
 
 // Totals holds all counters and histograms. Its methods may be called from
 // several goroutines.
 type Totals struct {
-	mu        sync.Mutex
-	bounds    []float64 // seconds; replaced, never changed in place
-	runs      map[RunKey]*run
-	durations map[DurationKey]*duration
+	mu       sync.Mutex
+	settings Settings // its slices are replaced, never changed in place
+	symbols  symbols
+	runs     runs
+
+	durations   []*duration
+	durationsOf map[DurationKey]uint32
+	exemplars   int // histograms that have some
+
 	// What the next checkpoint has to store, each once.
-	dirtyRuns      []*run
-	dirtyDurations []*duration
-	dropped        bool // all stored histograms are void
+	unsavedRuns      []uint32
+	unsavedDurations []uint32
+	dropped          bool // all stored histograms are void
+	replaced         bool // everything stored is void
+	saveSettings     bool // even if nothing else moved
 
-	lastJob time.Time // latest receipt
+	feed Feed
+
+	lastJob   time.Time // latest receipt
+	exactFrom int64
+	forgotten uint64
+	folded    Folded
+
+	labelText []byte            // of labelsOf
+	encoded   map[string]string // of labelsOf
 }
 
-// A run is a Run and whether it waits to be stored; so is a duration.
-type (
-	run struct {
-		Run
-		dirty bool
-	}
-	duration struct {
-		Duration
-		dirty bool
-	}
-)
+type duration struct {
+	Duration
+	state state
+}
 
-// New returns empty totals whose histograms have the given upper bounds, in
-// seconds, ascending, without +Inf.
-func New(bounds []float64) *Totals {
+// New returns empty totals.
+func New(s Settings) *Totals {
 	return &Totals{
-		bounds:    slices.Clone(bounds),
-		dropped:   true, // the first checkpoint stores the bounds, even if no job came by then
-		runs:      map[RunKey]*run{},
-		durations: map[DurationKey]*duration{},
+		settings:    s.clone(),
+		symbols:     newSymbols(),
+		runs:        newRuns(),
+		durationsOf: map[DurationKey]uint32{},
+		dropped:     true, // the first checkpoint stores the settings, even if no job came by then
+		exactFrom:   1,
+		encoded:     map[string]string{},
 	}
 }
 
-// Apply adds one recorded job, received at the given time.
-func (t *Totals) Apply(received time.Time, j *job.Job) {
+// Apply adds the job of a row, received at the given time.
+func (t *Totals) Apply(row int64, received time.Time, j *job.Job) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.add(t.place(j, received.UnixMicro(), row), received, j)
+}
+
+// ApplyTo is Apply for who knows where the job counts: a replay of what was decided
+// once.
+func (t *Totals) ApplyTo(k RunKey, row int64, received time.Time, j *job.Job) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	number, ok := t.lookUp(k)
+	if !ok {
+		number = t.begin(k, received.UnixMicro(), row)
+	}
+	t.add(number, received, j)
+}
+
+func (t *Totals) add(number uint32, received time.Time, j *job.Job) {
 	if received.After(t.lastJob) {
 		t.lastJob = received
 	}
-	t.addRun(RunKey{Template: j.Name, Project: j.Project, Status: j.Status}, received)
+	r := t.runs.at(number)
+	r.count++
+	t.touchRun(number)
 	if j.Timed {
-		t.addDuration(DurationKey{Template: j.Name, Status: j.Status}, received, j.Duration)
+		t.addDuration(DurationKey{
+			Template: t.symbols.texts[r.template],
+			Status:   job.Status(t.symbols.texts[r.status]),
+			Labels:   t.symbols.texts[r.labels],
+		}, received, j)
 	}
 }
 
-func (t *Totals) addRun(k RunKey, received time.Time) {
-	r := t.runs[k]
-	if r == nil {
-		k.Template, k.Project = strings.Clone(k.Template), strings.Clone(k.Project) // not the request they came in
-		r = &run{Run: Run{RunKey: k, Created: received}}
-		t.runs[k] = r
+func (t *Totals) addDuration(k DurationKey, received time.Time, j *job.Job) {
+	number, ok := t.durationsOf[k]
+	if !ok {
+		number = t.newDuration(Duration{DurationKey: k, Created: received, Buckets: make([]uint64, len(t.settings.Bounds)+1)})
 	}
-	r.Count++
-	t.markRun(r)
+	d := t.durations[number]
+	bucket := d.observe(t.settings.Bounds, j.Duration)
+	if j.ID != "" {
+		t.setExemplar(d, bucket, Exemplar{strings.Clone(j.ID), j.Duration.Microseconds(), received})
+	}
+	t.touchDuration(number)
 }
 
-func (t *Totals) markRun(r *run) {
-	if !r.dirty {
-		r.dirty = true
-		t.dirtyRuns = append(t.dirtyRuns, r)
+func (t *Totals) newDuration(d Duration) uint32 {
+	number := uint32(len(t.durations))
+	t.durations = append(t.durations, &duration{Duration: d})
+	t.durationsOf[d.DurationKey] = number
+	return number
+}
+
+// maxExemplars bounds the memory that ids may take: that of the first histograms.
+const maxExemplars = 20_000
+
+func (t *Totals) setExemplar(d *duration, bucket int, e Exemplar) {
+	if d.Exemplars == nil {
+		if t.exemplars >= maxExemplars {
+			return
+		}
+		t.exemplars++
+		d.Exemplars = make([]Exemplar, len(d.Buckets))
+	}
+	d.Exemplars[bucket] = e
+}
+
+func (t *Totals) touchDuration(number uint32) {
+	d := t.durations[number]
+	if d.state&unsaved == 0 {
+		d.state |= unsaved
+		t.unsavedDurations = append(t.unsavedDurations, number)
+	}
+	if d.state&untold == 0 && t.feed.knowsDuration(number) {
+		d.state |= untold
+		t.feed.durations = append(t.feed.durations, number)
 	}
 }
 
-func (t *Totals) addDuration(k DurationKey, received time.Time, took time.Duration) {
-	d := t.durations[k]
-	if d == nil {
-		k.Template = strings.Clone(k.Template) // as in addRun
-		d = &duration{Duration: Duration{DurationKey: k, Created: received, Buckets: make([]uint64, len(t.bounds)+1)}}
-		t.durations[k] = d
-	}
-	d.observe(t.bounds, took)
-	t.markDuration(d)
-}
-
-func (t *Totals) markDuration(d *duration) {
-	if !d.dirty {
-		d.dirty = true
-		t.dirtyDurations = append(t.dirtyDurations, d)
-	}
-}
-
-func (d *Duration) observe(bounds []float64, took time.Duration) {
+// observe counts a duration and returns the bucket that it fell into.
+func (d *Duration) observe(bounds []float64, took time.Duration) int {
 	us := took.Microseconds()
 	d.Count++
-	if d.Sum += us; d.Sum < 0 {
-		d.Sum = math.MaxInt64
-	}
+	d.addSum(us)
 	// A bound is inclusive: 60 s is le="60".
 	i, _ := slices.BinarySearch(bounds, float64(us)/1e6)
 	d.Buckets[i]++
 	d.Exp.observe(us)
+	return i
+}
+
+func (d *Duration) addSum(us int64) {
+	if d.Sum += us; d.Sum < 0 {
+		d.Sum = math.MaxInt64
+	}
 }
 
 // A Snapshot is all totals at one moment, no two entries of different moments.
 // Its contents belong to the caller; entries are in no particular order.
 type Snapshot struct {
-	Bounds    []float64 // seconds, ascending, without +Inf
+	Settings
 	Runs      []Run
 	Durations []Duration
 }
 
-// Snapshot copies all totals.
+// Snapshot copies all totals, while jobs wait. Who comes again and again takes the
+// Feed.
 func (t *Totals) Snapshot() *Snapshot {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := &Snapshot{
-		Bounds:    t.bounds,
-		Runs:      make([]Run, 0, len(t.runs)),
+		Settings:  t.settings.clone(),
+		Runs:      make([]Run, 0, t.runs.len),
 		Durations: make([]Duration, 0, len(t.durations)),
 	}
-	for _, r := range t.runs {
-		s.Runs = append(s.Runs, r.Run)
+	for n := range t.runs.len {
+		s.Runs = append(s.Runs, t.export(t.runs.at(uint32(n))))
 	}
 	for _, d := range t.durations {
 		s.Durations = append(s.Durations, d.clone())
@@ -183,7 +259,9 @@ func (t *Totals) Snapshot() *Snapshot {
 
 // Stats is the size of the totals and when they last moved.
 type Stats struct {
-	Runs, Durations int       // label sets
+	Runs, Durations int // label sets
+	MaxSets         int // of Settings
+	Folded          Folded
 	LastJob         time.Time // receipt of the last job applied or loaded; zero if none
 }
 
@@ -191,7 +269,8 @@ type Stats struct {
 func (t *Totals) Stats() Stats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return Stats{Runs: len(t.runs), Durations: len(t.durations), LastJob: t.lastJob}
+	return Stats{Runs: t.runs.len, Durations: len(t.durations), MaxSets: t.settings.MaxSets,
+		Folded: t.folded, LastJob: t.lastJob}
 }
 
 // Compare orders runs by template, project, status as in job.Statuses, labels.

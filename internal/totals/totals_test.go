@@ -17,6 +17,8 @@ import (
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
+func bounds(seconds ...float64) totals.Settings { return totals.Settings{Bounds: seconds} }
+
 func took(d time.Duration) *job.Job {
 	return &job.Job{Name: "n", Project: "p", Status: job.Success, Timed: true, Duration: d}
 }
@@ -29,11 +31,11 @@ func TestExponentialIsNative(t *testing.T) {
 		NativeHistogramBucketFactor:  math.Exp2(1. / 8),
 		NativeHistogramZeroThreshold: prometheus.NativeHistogramZeroThresholdZero,
 	})
-	ours := totals.New([]float64{60})
+	ours := totals.New(bounds(60))
 	observe := func(us int64) {
 		d := time.Duration(us) * time.Microsecond
 		native.Observe(float64(us) / 1e6)
-		ours.Apply(start, took(d))
+		ours.Apply(1, start, took(d))
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	observe(0)
@@ -102,8 +104,8 @@ func TestClassicBounds(t *testing.T) {
 		{time.Hour, []uint64{0, 0, 1, 0}},
 		{time.Hour + time.Microsecond, []uint64{0, 0, 0, 1}},
 	} {
-		totals := totals.New([]float64{0.5, 60, 3600})
-		totals.Apply(start, took(test.took))
+		totals := totals.New(bounds(0.5, 60, 3600))
+		totals.Apply(1, start, took(test.took))
 		if diff := cmp.Diff(test.want, totals.Snapshot().Durations[0].Buckets); diff != "" {
 			t.Errorf("%v (-want +got):\n%s", test.took, diff)
 		}
@@ -114,10 +116,10 @@ func TestClassicBounds(t *testing.T) {
 func TestSumStaysAtItsLargest(t *testing.T) {
 	d := totals.Duration{DurationKey: totals.DurationKey{Template: "n", Status: job.Success},
 		Count: 1, Sum: math.MaxInt64 - 5, Buckets: []uint64{0, 1}}
-	ts := totals.New(nil)
-	ts.Load(&totals.Checkpoint{Bounds: []float64{60}, Durations: []totals.Duration{d}})
+	ts := totals.New(bounds())
+	ts.Load(&totals.Checkpoint{Settings: bounds(60), Durations: []totals.Duration{d}})
 	for range 3 {
-		ts.Apply(start, took(job.MaxDuration))
+		ts.Apply(1, start, took(job.MaxDuration))
 	}
 	if got := ts.Snapshot().Durations[0]; got.Sum != math.MaxInt64 || got.Count != 4 {
 		t.Errorf("sum %d, count %d", got.Sum, got.Count)
@@ -126,7 +128,7 @@ func TestSumStaysAtItsLargest(t *testing.T) {
 
 // Changes has what moved, once, and again if it was given back.
 func TestChanges(t *testing.T) {
-	ts := totals.New([]float64{60})
+	ts := totals.New(bounds(60))
 	first := ts.Changes()
 	if first == nil || !first.DropDurations || len(first.Runs) > 0 {
 		t.Errorf("the first checkpoint stores the bounds: %+v", first)
@@ -134,13 +136,13 @@ func TestChanges(t *testing.T) {
 	if c := ts.Changes(); c != nil {
 		t.Errorf("nothing moved: %+v", c)
 	}
-	ts.Apply(start, took(time.Second))
-	ts.Apply(start, &job.Job{Name: "a", Project: "p", Status: job.Failed})
+	ts.Apply(1, start, took(time.Second))
+	ts.Apply(1, start, &job.Job{Name: "a", Project: "p", Status: job.Failed})
 	c := ts.Changes()
 	if len(c.Runs) != 2 || c.Runs[0].Template != "a" || len(c.Durations) != 1 || c.DropDurations {
 		t.Errorf("changes: %+v", c)
 	}
-	ts.Apply(start, took(time.Second))
+	ts.Apply(1, start, took(time.Second))
 	ts.Unsaved(c)
 	again := ts.Changes()
 	if len(again.Runs) != 2 || again.Runs[1].Count != 2 || again.Durations[0].Count != 2 {
@@ -150,26 +152,26 @@ func TestChanges(t *testing.T) {
 		t.Errorf("what was taken moved: %+v", c)
 	}
 	ts.Unsaved(again)
-	if n := ts.Rebound([]float64{1}); n != 1 {
+	if n := ts.Configure(bounds(1), 4).Dropped; n != 1 {
 		t.Errorf("%d histograms were dropped", n)
 	}
 	if c := ts.Changes(); !c.DropDurations || len(c.Durations) != 0 || len(c.Runs) != 2 {
 		t.Errorf("after new bounds: %+v", c)
 	}
-	if n := ts.Rebound([]float64{1}); n != 0 || ts.Changes() != nil {
+	if n := ts.Configure(bounds(1), 4).Dropped; n != 0 || ts.Changes() != nil {
 		t.Error("the same bounds are no change")
 	}
 }
 
 // Load takes back what Changes gave.
 func TestLoad(t *testing.T) {
-	ts := totals.New([]float64{60})
+	ts := totals.New(bounds(60))
 	for i := range 100 {
 		j := took(time.Duration(i*i) * time.Second)
 		j.Project = string(rune('a' + i%3))
-		ts.Apply(start.Add(time.Duration(i)*time.Second), j)
+		ts.Apply(1, start.Add(time.Duration(i)*time.Second), j)
 	}
-	again := totals.New([]float64{1, 2, 3})
+	again := totals.New(bounds(1, 2, 3))
 	again.Load(ts.Changes())
 	order := cmpopts.SortSlices(func(a, b totals.Run) bool { return a.Compare(b.RunKey) < 0 })
 	if diff := cmp.Diff(ts.Snapshot(), again.Snapshot(), order); diff != "" {

@@ -67,13 +67,14 @@ func Random(seed uint64, words ...string) []job.Job {
 	return jobs
 }
 
-// Snapshot is the totals of some jobs.
-func Snapshot(jobs []job.Job, bounds []float64) *totals.Snapshot {
-	t := totals.New(bounds)
+// Totals are the totals of some jobs, as rows from 1 on that were all received at one
+// time.
+func Totals(jobs []job.Job, s totals.Settings) *totals.Totals {
+	t := totals.New(s)
 	for i := range jobs {
-		t.Apply(time.Unix(1e9, 0), &jobs[i])
+		t.Apply(int64(i+1), time.Unix(1e9, 0), &jobs[i])
 	}
-	return t.Snapshot()
+	return t
 }
 
 // Model says by Key which samples the exposition of some jobs has, in both views,

@@ -4,6 +4,7 @@ package ledgertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -57,6 +58,8 @@ func Test(t *testing.T, open func(t *testing.T) func() ledger.Store) {
 		"a checkpoint comes back as it went in": testCheckpoint,
 		"a checkpoint replaces what it has":     testCheckpointReplaces,
 		"a checkpoint can drop histograms":      testCheckpointDrops,
+		"a checkpoint can replace everything":   testCheckpointReplacesAll,
+		"a checkpoint is loaded in parts":       testCheckpointParts,
 		"a checkpoint does not go back":         testCheckpointGoesOn,
 		"rows of the future stop no pruning":    testPruneFuture,
 		"no checkpoint, then an empty one":      testNoCheckpoint,
@@ -313,11 +316,13 @@ func checkpoint() *totals.Checkpoint {
 	run := totals.RunKey{Template: "a", Project: "p\"\\", Status: job.Failed}
 	took := totals.DurationKey{Template: "a", Status: job.Failed}
 	return &totals.Checkpoint{
-		Bounds:  []float64{0.5, 60},
-		LastJob: Start.Add(time.Hour),
+		Settings:  totals.Settings{Bounds: []float64{0.5, 60}, Labels: []string{"version", "ref"}, MaxSets: 10},
+		LastJob:   Start.Add(time.Hour),
+		ExactFrom: 3,
+		Forgotten: 4,
 		Runs: []totals.Run{
 			{RunKey: run, Count: 1 << 40, Created: Start},
-			{RunKey: totals.RunKey{Template: "b", Project: "p", Status: job.Success, Labels: `{"version":"1"}`}, Count: 2, Created: Start},
+			{RunKey: totals.RunKey{Template: "b", Project: "p", Status: job.Success, Labels: `{"version":"1"}`}, Count: 2, Created: Start, Since: 6},
 		},
 		Durations: []totals.Duration{
 			{DurationKey: took, Created: Start, Count: 3, Sum: 1 << 60, Buckets: []uint64{1, 0, 2},
@@ -337,10 +342,7 @@ func save(t *testing.T, s ledger.Store, c *totals.Checkpoint, upTo int64) {
 
 func loaded(t *testing.T, s ledger.Store, c *totals.Checkpoint, upTo int64) {
 	t.Helper()
-	got, gotUpTo, err := s.LoadTotals(t.Context())
-	if err != nil {
-		t.Fatalf("LoadTotals: %v", err)
-	}
+	got, gotUpTo := Checkpoint(t, s)
 	sorted := cmpopts.SortSlices(func(a, b any) bool { return fmt.Sprint(a) < fmt.Sprint(b) })
 	if diff := cmp.Diff(c, got, cmpopts.EquateEmpty(), sorted); diff != "" {
 		t.Errorf("loaded (-want +got):\n%s", diff)
@@ -365,9 +367,9 @@ func testCheckpointReplaces(t *testing.T, open func() ledger.Store) {
 	want.Runs[0].Count++
 	want.Durations[0].Count++
 	want.Durations[0].Buckets[2]++
-	change := &totals.Checkpoint{Bounds: want.Bounds, LastJob: want.LastJob,
-		Runs: want.Runs[:1], Durations: want.Durations[:1]}
-	save(t, s, change, 8)
+	change := *want
+	change.Runs, change.Durations = want.Runs[:1], want.Durations[:1]
+	save(t, s, &change, 8)
 	loaded(t, s, want, 8)
 }
 
@@ -378,9 +380,40 @@ func testCheckpointDrops(t *testing.T, open func() ledger.Store) {
 	want.Bounds = []float64{1}
 	want.Durations = []totals.Duration{{DurationKey: want.Durations[0].DurationKey, Created: Start, Count: 1,
 		Buckets: []uint64{0, 1}}}
-	save(t, s, &totals.Checkpoint{Bounds: want.Bounds, LastJob: want.LastJob,
-		Durations: want.Durations, DropDurations: true}, 9)
+	change := *want
+	change.Runs, change.DropDurations = nil, true
+	save(t, s, &change, 9)
 	loaded(t, s, want, 9)
+}
+
+func testCheckpointReplacesAll(t *testing.T, open func() ledger.Store) {
+	s := use(t, open)
+	save(t, s, checkpoint(), 7)
+	want := checkpoint()
+	want.Runs, want.Durations = want.Runs[1:], want.Durations[1:]
+	want.Labels, want.Forgotten = []string{"version"}, 1<<40
+	change := *want
+	change.Replace, change.DropDurations = true, true
+	save(t, s, &change, 7)
+	loaded(t, s, want, 7)
+}
+
+// More entries than any store hands over in one part.
+func testCheckpointParts(t *testing.T, open func() ledger.Store) {
+	s := use(t, open)
+	want := checkpoint()
+	for i := range 25_000 {
+		k := totals.RunKey{Template: fmt.Sprint("t", i%100), Project: fmt.Sprint("p", i), Status: job.Statuses[i%3]}
+		want.Runs = append(want.Runs, totals.Run{RunKey: k, Count: uint64(i), Created: Start, Since: int64(i)})
+	}
+	save(t, s, want, 7)
+	loaded(t, s, want, 7)
+	failed := errors.New("enough")
+	parts := 0
+	_, err := s.LoadTotals(t.Context(), func(*totals.Checkpoint) error { parts++; return failed })
+	if !errors.Is(err, failed) || parts != 1 {
+		t.Errorf("%v after %d parts, want that of the first", err, parts)
+	}
 }
 
 func testCheckpointGoesOn(t *testing.T, open func() ledger.Store) {
@@ -416,10 +449,10 @@ func testPruneFuture(t *testing.T, open func() ledger.Store) {
 
 func testNoCheckpoint(t *testing.T, open func() ledger.Store) {
 	s := use(t, open)
-	c, upTo, err := s.LoadTotals(t.Context())
-	if c != nil || upTo != 0 || err != nil {
-		t.Errorf("LoadTotals of a new ledger: %v, %d, %v", c, upTo, err)
+	if c, upTo := Checkpoint(t, s); c != nil || upTo != 0 {
+		t.Errorf("LoadTotals of a new ledger: %v, %d", c, upTo)
 	}
-	save(t, s, &totals.Checkpoint{Bounds: []float64{60}}, 0)
-	loaded(t, s, &totals.Checkpoint{Bounds: []float64{60}}, 0)
+	empty := &totals.Checkpoint{Settings: totals.Settings{Bounds: []float64{60}}, ExactFrom: 1}
+	save(t, s, empty, 0)
+	loaded(t, s, empty, 0)
 }

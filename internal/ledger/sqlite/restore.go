@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ci-jobs-metrics/internal/ledger"
+	"ci-jobs-metrics/internal/totals"
 )
 
 // Restored is what Restore did.
@@ -78,7 +79,7 @@ func (r *Restored) check(ctx context.Context, backup string, progress ledger.Pro
 		for _, p := range report.Problems {
 			return errors.New(p)
 		}
-		if _, _, err := s.LoadTotals(ctx); err != nil {
+		if _, err := s.LoadTotals(ctx, func(*totals.Checkpoint) error { return ctx.Err() }); err != nil {
 			return err
 		}
 		r.Created = report.Created

@@ -27,8 +27,8 @@ func (s *snapshot) Rows(ctx context.Context, after int64, limit int) ([]ledger.R
 }
 
 // LoadTotals implements ledger.Source.
-func (s *snapshot) LoadTotals(ctx context.Context) (*totals.Checkpoint, int64, error) {
-	return loadTotals(ctx, s.conn)
+func (s *snapshot) LoadTotals(ctx context.Context, take func(*totals.Checkpoint) error) (int64, error) {
+	return loadTotals(ctx, s.conn, s.schema, take)
 }
 
 // inspect calls f with a snapshot of the ledger in the file. It takes no lock that a

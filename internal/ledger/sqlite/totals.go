@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"encoding/json"
 	"errors"
@@ -12,121 +11,30 @@ import (
 	"ci-jobs-metrics/internal/totals"
 )
 
-// LoadTotals implements ledger.Store.
-func (s *Store) LoadTotals(ctx context.Context) (*totals.Checkpoint, int64, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.reader == nil {
-		return nil, 0, errNotOpen
-	}
-	// One transaction: all of the same checkpoint.
-	tx, err := s.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return nil, 0, explain(err)
-	}
-	defer tx.Rollback()
-	return loadTotals(ctx, tx)
-}
-
-// loadTotals reads over a transaction.
-func loadTotals(ctx context.Context, tx querier) (*totals.Checkpoint, int64, error) {
-	var (
-		c       totals.Checkpoint
-		upTo    int64
-		bounds  string
-		lastJob sql.NullInt64
-	)
-	err := tx.QueryRowContext(ctx, `SELECT up_to, bounds, last_job FROM totals`).Scan(&upTo, &bounds, &lastJob)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, 0, nil
-	}
-	if err != nil {
-		return nil, 0, explain(err)
-	}
-	if err := json.Unmarshal([]byte(bounds), &c.Bounds); err != nil {
-		return nil, 0, fmt.Errorf("reading the buckets: %w", err)
-	}
-	c.LastJob = fromNullMicros(lastJob)
-	if c.Runs, err = loadRuns(ctx, tx); err != nil {
-		return nil, 0, fmt.Errorf("reading the counters: %w", explain(err))
-	}
-	if c.Durations, err = loadDurations(ctx, tx, len(c.Bounds)); err != nil {
-		return nil, 0, fmt.Errorf("reading the histograms: %w", explain(err))
-	}
-	return &c, upTo, nil
-}
-
-func loadRuns(ctx context.Context, tx querier) ([]totals.Run, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT template, project, status, labels, created, count FROM totals_runs`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var runs []totals.Run
-	for rows.Next() {
-		var r totals.Run
-		var created int64
-		if err := rows.Scan(&r.Template, &r.Project, &r.Status, &r.Labels, &created, &r.Count); err != nil {
-			return nil, fmt.Errorf("of %s, %s, %s: %w", r.Template, r.Project, r.Status, err)
-		}
-		r.Created = fromMicros(created)
-		runs = append(runs, r)
-	}
-	return runs, rows.Err()
-}
-
-func loadDurations(ctx context.Context, tx querier, bounds int) ([]totals.Duration, error) {
-	rows, err := tx.QueryContext(ctx,
-		`SELECT template, status, labels, created, count, sum, buckets, zero, exp FROM totals_durations`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var durations []totals.Duration
-	for rows.Next() {
-		var d totals.Duration
-		var created int64
-		var buckets, exp []byte
-		if err := rows.Scan(&d.Template, &d.Status, &d.Labels, &created, &d.Count, &d.Sum,
-			&buckets, &d.Exp.Zero, &exp); err != nil {
-			return nil, fmt.Errorf("of %s, %s: %w", d.Template, d.Status, err)
-		}
-		d.Created = fromMicros(created)
-		err := errors.Join(json.Unmarshal(buckets, &d.Buckets), json.Unmarshal(exp, &d.Exp.Counts))
-		if err == nil && len(d.Buckets) != bounds+1 {
-			err = fmt.Errorf("%d buckets for %d bounds", len(d.Buckets), bounds)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("of %s, %s: %w", d.Template, d.Status, err)
-		}
-		durations = append(durations, d)
-	}
-	return durations, rows.Err()
-}
-
 // A saver stores checkpoints.
 type saver struct {
 	*writer
-	dropHeader, dropDurations driver.Stmt
-	putHeader, putDuration    driver.Stmt
-	putRuns                   [len(chunks)]driver.Stmt
+	dropHeader, dropDurations, dropRuns driver.Stmt
+	putHeader, putDuration              driver.Stmt
+	putRuns                             [len(chunks)]driver.Stmt
 }
 
-const runColumns = "template, project, status, labels, created, count"
+const runColumns = "template, project, status, labels, created, count, since"
 
 func newSaver(w *writer) (*saver, error) {
 	sv := &saver{writer: w}
 	var err error
 	sv.dropHeader, err = w.prepare(`DELETE FROM totals WHERE up_to <= ?`, err)
 	sv.dropDurations, err = w.prepare(`DELETE FROM totals_durations`, err)
-	sv.putHeader, err = w.prepare(`INSERT INTO totals (up_to, bounds, last_job)
-		SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM totals)`, err)
+	sv.dropRuns, err = w.prepare(`DELETE FROM totals_runs`, err)
+	sv.putHeader, err = w.prepare(`INSERT INTO totals (up_to, bounds, last_job, labels, max_sets, exact_from, forgotten)
+		SELECT ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM totals)`, err)
 	sv.putDuration, err = w.prepare(`INSERT OR REPLACE INTO totals_durations
 		(template, status, labels, created, count, sum, buckets, zero, exp) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, err)
 	for i, rows := range chunks {
 		// Not REPLACE, which deletes first: here the key nearly always exists.
 		sv.putRuns[i], err = w.prepare(fmt.Sprintf(`INSERT INTO totals_runs (%s) VALUES %s
-			ON CONFLICT DO UPDATE SET created = excluded.created, count = excluded.count`,
+			ON CONFLICT DO UPDATE SET created = excluded.created, count = excluded.count, since = excluded.since`,
 			runColumns, placeholders(runColumns, rows)), err)
 	}
 	return sv, err
@@ -174,6 +82,10 @@ func (sv *saver) header(c *totals.Checkpoint, upTo int64) error {
 	if err != nil {
 		return err
 	}
+	labels, err := json.Marshal(append([]string{}, c.Labels...))
+	if err != nil {
+		return err
+	}
 	sv.bind(upTo)
 	if _, err := sv.execute(sv.dropHeader); err != nil {
 		return err
@@ -183,11 +95,16 @@ func (sv *saver) header(c *totals.Checkpoint, upTo int64) error {
 			return err
 		}
 	}
+	if c.Replace {
+		if _, err := sv.execute(sv.dropRuns); err != nil {
+			return err
+		}
+	}
 	var lastJob driver.Value // nil is NULL
 	if !c.LastJob.IsZero() {
 		lastJob = micros(c.LastJob)
 	}
-	sv.bind(upTo, string(bounds), lastJob)
+	sv.bind(upTo, string(bounds), lastJob, string(labels), int64(c.MaxSets), max(c.ExactFrom, 1), int64(c.Forgotten))
 	n, err := sv.execute(sv.putHeader)
 	if err == nil && n == 0 {
 		err = errLater
@@ -200,7 +117,7 @@ func (sv *saver) runs(runs []totals.Run) error {
 		for ; len(runs) >= rows; runs = runs[rows:] {
 			for j := range runs[:rows] {
 				r := &runs[j]
-				sv.bind(r.Template, r.Project, string(r.Status), r.Labels, micros(r.Created), int64(r.Count))
+				sv.bind(r.Template, r.Project, string(r.Status), r.Labels, micros(r.Created), int64(r.Count), r.Since)
 			}
 			if _, err := sv.execute(sv.putRuns[i]); err != nil {
 				return err

@@ -15,6 +15,7 @@ import (
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/ledger/ledgertest"
 	"ci-jobs-metrics/internal/ledger/sqlite"
+	"ci-jobs-metrics/internal/totals"
 )
 
 func silent(string, int64, int64) {}
@@ -33,7 +34,7 @@ func filled(t *testing.T, jobs int) string {
 
 func serve(t *testing.T, path string) *ledger.Ledger {
 	t.Helper()
-	l, err := ledger.Open(t.Context(), open(t, path), ledger.Options{Bounds: []float64{60}, CheckpointEvery: time.Millisecond})
+	l, err := ledger.Open(t.Context(), open(t, path), ledger.Options{Totals: totals.Settings{Bounds: []float64{60}}, CheckpointEvery: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +106,7 @@ func verify(t *testing.T, path string) *sqlite.Report {
 
 func sound(t *testing.T, path string, jobs int64) {
 	t.Helper()
-	if r := verify(t, path); len(r.Problems) > 0 || r.Jobs != jobs || !r.Created.Equal(ledgertest.Start) || r.Schema != 1 {
+	if r := verify(t, path); len(r.Problems) > 0 || r.Jobs != jobs || !r.Created.Equal(ledgertest.Start) || r.Schema != 2 {
 		t.Errorf("%s: %+v, want %d jobs", path, r, jobs)
 	}
 }
