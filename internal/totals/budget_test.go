@@ -95,31 +95,44 @@ func TestCheckLabels(t *testing.T) {
 func TestRemoveLabel(t *testing.T) {
 	settings := totals.Settings{Bounds: []float64{60}, Labels: []string{"ref", "version"}}
 	ts := totals.New(settings)
-	for i := range 6 {
+	for i := range 7 {
 		j := versioned(1, 1, i%2)
 		j.ID, j.Ref = fmt.Sprint("job ", i), "main"
 		ts.Apply(int64(i+1), start.AddDate(0, 0, i), j)
 	}
 	ts.Changes()
 	settings.Labels = []string{"version"}
-	if c := ts.Configure(settings, 6); len(c.Removed) != 1 || len(c.Added) != 0 || c.Dropped != 0 {
+	if c := ts.Configure(settings, 7); len(c.Removed) != 1 || len(c.Added) != 0 || c.Dropped != 0 {
 		t.Errorf("%+v", c)
 	}
 	if all := ts.Snapshot(); len(all.Runs) != 2 || all.Runs[0].Labels != `{"version":"0"}` {
 		t.Errorf("without ref: %+v", all.Runs)
 	}
 	settings.Labels = nil
-	ts.Configure(settings, 6)
+	ts.Configure(settings, 7)
 	all := ts.Snapshot()
-	if len(all.Runs) != 1 || all.Runs[0].Count != 6 || all.Runs[0].Since != 1 || !all.Runs[0].Created.Equal(start) {
+	if len(all.Runs) != 1 || all.Runs[0].Count != 7 || all.Runs[0].Since != 1 || !all.Runs[0].Created.Equal(start) {
 		t.Errorf("without labels: %+v", all.Runs)
 	}
 	d := all.Durations
-	if len(d) != 1 || d[0].Count != 6 || d[0].Exp.Zero != 6 || d[0].Buckets[0] != 6 || d[0].Exemplars[0].ID != "job 5" || !d[0].Created.Equal(start) {
+	if len(d) != 1 || d[0].Count != 7 || d[0].Exp.Zero != 7 || d[0].Buckets[0] != 7 || d[0].Exemplars[0].ID != "job 6" || !d[0].Created.Equal(start) {
 		t.Errorf("without labels: %+v", d)
 	}
 	c := ts.Changes()
-	if !c.Replace || !c.DropDurations || len(c.Runs) != 1 || len(c.Durations) != 1 || c.ExactFrom != 7 {
+	if !c.Replace || !c.DropDurations || len(c.Runs) != 1 || len(c.Durations) != 1 || c.ExactFrom != 8 {
 		t.Errorf("to be stored: %+v", c)
+	}
+}
+
+// What a job's labels were with other settings says nothing of what they are.
+func TestExchangeLabel(t *testing.T) {
+	ts := totals.New(totals.Settings{Labels: []string{"ref"}})
+	j := versioned(1, 1, 7)
+	j.Ref = "7"
+	ts.Apply(1, start, j)
+	ts.Configure(totals.Settings{Labels: []string{"version"}}, 1)
+	ts.Apply(2, start, j)
+	if all := ts.Snapshot().Runs; len(all) != 2 || all[0].Labels != "" || all[1].Labels != `{"version":"7"}` {
+		t.Errorf("%+v", all)
 	}
 }

@@ -365,6 +365,7 @@ func testCheckpointReplaces(t *testing.T, open func() ledger.Store) {
 	save(t, s, checkpoint(), 7)
 	want := checkpoint()
 	want.Runs[0].Count++
+	want.Runs[0].Since++
 	want.Durations[0].Count++
 	want.Durations[0].Buckets[2]++
 	change := *want
