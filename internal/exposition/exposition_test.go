@@ -19,7 +19,7 @@ import (
 
 var settings = totals.Settings{Bounds: expositiontest.Bounds}
 
-// FuzzExposition renders any jobs in both formats: each passes the strict check
+// FuzzExposition renders any jobs in all formats: each passes the strict check
 // and reads back as what a naive count of the jobs gives.
 func FuzzExposition(f *testing.F) {
 	f.Add("x", "dotnet build", "group/app", uint64(1), uint8(0))
@@ -33,15 +33,50 @@ func FuzzExposition(f *testing.F) {
 		bounds := bounds[int(which)%len(bounds)]
 		jobs := expositiontest.Random(seed, a, b, c)
 		want := expositiontest.Model(jobs, bounds)
-		e := of(exposition.Both, expositiontest.Totals(jobs, totals.Settings{Bounds: bounds}))
-		for _, format := range []exposition.Format{exposition.Text, exposition.OpenMetrics} {
+		all := totals.New(totals.Settings{Bounds: bounds})
+		applyAll(jobs, 1, all)
+		e := of(exposition.Both, all)
+		for _, format := range formats {
 			body := render(t, e, format)
-			diffValues(t, want, parse(t, format, body).Values())
+			doc := parse(t, format, body)
+			diffValues(t, want, doc.Values())
+			diffExpected(t, expositiontest.Expect(all.Snapshot()), format, doc)
 			if format == exposition.Text {
 				diffValues(t, want, expfmtValues(t, body))
 			}
 		}
 	})
+}
+
+var formats = []exposition.Format{exposition.Text, exposition.OpenMetrics, exposition.OpenMetrics001, exposition.Protobuf}
+
+// applyAll applies jobs as rows from the given one on to some totals alike, each
+// received a second after the one before.
+func applyAll(jobs []job.Job, row int64, to ...*totals.Totals) {
+	for i := range jobs {
+		for _, all := range to {
+			all.Apply(row+int64(i), time.Unix(1e9+row+int64(i), 123456000), &jobs[i])
+		}
+	}
+}
+
+// diffExpected compares all that a format shows.
+func diffExpected(t testing.TB, want *expositiontest.Expected, format exposition.Format, doc *expositiontest.Document) {
+	t.Helper()
+	diffValues(t, want.Values, doc.Values())
+	if format != exposition.Text {
+		if diff := cmp.Diff(want.Exemplars, doc.Exemplars()); diff != "" {
+			t.Errorf("exemplars (-want +got):\n%s", diff)
+		}
+	}
+	if format == exposition.Protobuf {
+		if diff := cmp.Diff(want.Created, doc.Created); diff != "" {
+			t.Errorf("created (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(want.Native, doc.Native); diff != "" {
+			t.Errorf("native histograms (-want +got):\n%s", diff)
+		}
+	}
 }
 
 // of shows totals; nobody else may.

@@ -2,7 +2,6 @@ package exposition
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	"ci-jobs-metrics/internal/job"
@@ -49,17 +48,6 @@ const (
 type run struct {
 	count uint64
 	lines [views]uint32
-}
-
-// A duration is a copy of a histogram of the totals.
-type duration struct {
-	totals.Duration
-	lines [views]uint32
-}
-
-// A distribution is a histogram as it is shown: the sum of one or more.
-type distribution struct {
-	members []int // numbers of durations, ascending
 }
 
 // A birth is an entry that has no lines yet. There may be a million at once.
@@ -126,21 +114,6 @@ func (d *document) key(template, project string, status job.Status, labels strin
 		status:   d.symbols.status(status),
 		labels:   d.labelSets.number(labels),
 	}
-}
-
-// copyDuration copies a histogram into one that was copied before, for which nothing
-// has to be allocated.
-func copyDuration(into, from *totals.Duration) {
-	buckets, counts, exemplars := into.Buckets, into.Exp.Counts, into.Exemplars
-	*into = *from
-	into.Buckets = append(buckets[:0], from.Buckets...)
-	into.Exemplars = append(exemplars[:0], from.Exemplars...)
-	if counts == nil {
-		counts = make(map[int]uint64, len(from.Exp.Counts))
-	}
-	clear(counts)
-	maps.Copy(counts, from.Exp.Counts)
-	into.Exp.Counts = counts
 }
 
 // settle brings the lines up to what was noted.
@@ -224,13 +197,6 @@ func (l *line) begin(created int64, born bool) {
 	}
 }
 
-// add keeps the members in one order, however they came: where sums or exemplars
-// depend on it, they are the same for everybody who was told the same.
-func (d *distribution) add(number int) {
-	i, _ := slices.BinarySearch(d.members, number)
-	d.members = slices.Insert(d.members, i, number)
-}
-
 func (d *document) sortBirths(v view, k kind, births []birth) {
 	for i := range births {
 		b := &births[i]
@@ -267,67 +233,4 @@ func (d *document) moveDuration(number int) {
 			c.changed()
 		}
 	}
-}
-
-// shown is the histogram of a line, good until the next call.
-func (d *document) shown(l *line, sum *totals.Duration) *totals.Duration {
-	members := d.distributions[l.value].members
-	first := &d.durations[members[0]].Duration
-	if len(members) == 1 {
-		return first
-	}
-	copyDuration(sum, first)
-	if len(first.Exemplars) == 0 {
-		sum.Exemplars = nil // which is how Add knows that there are none
-	}
-	for _, m := range members[1:] {
-		sum.Add(&d.durations[m].Duration)
-	}
-	return sum
-}
-
-// A labelSets numbers the operator's labels as lines have them.
-type labelSets struct {
-	symbols          // ,version="1.2",stage="": as a line has them, which is also their order
-	pairs   []string // by symbol: as protobuf has them
-	names   []string // in the order in which they are shown
-	shown   map[string]uint32
-}
-
-func newLabelSets(names []string) labelSets {
-	return labelSets{symbols: newSymbols(), names: names, shown: map[string]uint32{}}
-}
-
-// number returns the number of what a totals' key has.
-func (s *labelSets) number(labels string) uint32 {
-	if len(s.names) == 0 {
-		labels = ""
-	}
-	n, ok := s.shown[labels]
-	if !ok {
-		n = s.add(labels)
-		s.shown[labels] = n
-	}
-	return n
-}
-
-func (s *labelSets) add(labels string) uint32 {
-	values, err := totals.DecodeLabels(labels)
-	if err != nil {
-		values = nil // what can't be read is as if it had no value
-	}
-	var text, pairs []byte
-	for _, name := range s.names {
-		text = append(text, ',')
-		text = append(text, name...)
-		text = append(text, `="`...)
-		text = append(text, escapeLabel.Replace(values[name])...)
-		text = append(text, '"')
-		pairs = appendPair(pairs, name, values[name])
-	}
-	n := s.symbols.number(string(text))
-	if int(n) == len(s.pairs) {
-		s.pairs = append(s.pairs, string(pairs))
-	}
-	return n
 }

@@ -5,9 +5,10 @@
 //
 // [Parse] takes a body and its content type, checks everything that is stated at
 // [Document], and returns the document or every complaint. [Model] says what the
-// samples of some jobs should be, computed the naive way; [Jobs] reads such jobs
-// from a text, for golden files, and [Random] makes them up, for fuzzing. The
-// tests of other packages use all this on what a running receiver answers.
+// samples of some jobs should be, computed the naive way, and [Expect] what those of
+// some totals should be; [Jobs] reads such jobs from a text, for golden files, and
+// [Random] makes them up, for fuzzing. The tests of other packages use all this on what
+// a running receiver answers.
 package expositiontest
 
 import (
@@ -15,6 +16,7 @@ import (
 	"fmt"
 	"mime"
 	"strings"
+	"time"
 )
 
 // A Document is an exposition that was found sound:
@@ -23,13 +25,20 @@ import (
 //   - all samples of a family follow its declaration, and none stands elsewhere;
 //   - names, labels, escapes and values are written as the format asks;
 //   - no label set comes twice;
-//   - buckets ascend, are cumulative, and end in +Inf, the count;
+//   - buckets ascend, are cumulative, and end in +Inf, the count; an exemplar is in
+//     its bucket;
 //   - in OpenMetrics, no name that one family stands for (its own, its samples')
 //     is one that another family stands for, and one # EOF is the end; in text
-//     there is none.
+//     there is none;
+//   - in protobuf, families are of one type, and native buckets are as many as the
+//     count.
 type Document struct {
 	OpenMetrics bool
 	Families    []*Family // in the order in which they were written
+
+	// Of protobuf only, by Key of the metric, without a suffix, and its labels.
+	Created map[string]time.Time
+	Native  map[string]map[int]uint64 // buckets by index; that of zero is math.MinInt
 }
 
 // A Family is a metric family under the name by which it was declared.
@@ -44,6 +53,14 @@ type Sample struct {
 	Labels []Label // in the order in which they were written
 	Text   string  // the value as it was written
 	Value  float64
+
+	Exemplar *Exemplar // nil if there is none
+}
+
+// An Exemplar is what stands behind a sample's value.
+type Exemplar struct {
+	Labels      []Label
+	Value, Time float64 // of Unix time: seconds
 }
 
 // A Label is a name and the value it stands for, unescaped.
@@ -74,6 +91,19 @@ func (d *Document) Values() map[string]float64 {
 	return values
 }
 
+// Exemplars returns those of all samples by their Key.
+func (d *Document) Exemplars() map[string]Exemplar {
+	exemplars := map[string]Exemplar{}
+	for _, f := range d.Families {
+		for i := range f.Samples {
+			if e := f.Samples[i].Exemplar; e != nil {
+				exemplars[f.Samples[i].Key()] = *e
+			}
+		}
+	}
+	return exemplars
+}
+
 // Family returns the family of that name, nil if there is none.
 func (d *Document) Family(name string) *Family {
 	for _, f := range d.Families {
@@ -90,6 +120,8 @@ func Parse(contentType string, body []byte) (*Document, error) {
 	switch kind, _, err := mime.ParseMediaType(contentType); {
 	case err != nil:
 		return nil, fmt.Errorf("content type: %w", err)
+	case kind == "application/vnd.google.protobuf":
+		return parseProtobuf(body)
 	case kind == "application/openmetrics-text":
 		p.doc.OpenMetrics = true
 	case kind != "text/plain":

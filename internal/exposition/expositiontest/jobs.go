@@ -43,8 +43,8 @@ func Jobs(text string) []job.Job {
 }
 
 // Random makes some jobs whose names and projects are built from the given words,
-// often with endings that metrics have, so that names collide in every way. The
-// same seed gives the same jobs.
+// often with endings that metrics have, so that names collide in every way. Some have
+// an id, a version and a stage. The same seed gives the same jobs.
 func Random(seed uint64, words ...string) []job.Job {
 	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // nothing is secret
 	pick := func(from []string) string { return from[random.IntN(len(from))] }
@@ -56,8 +56,10 @@ func Random(seed uint64, words ...string) []job.Job {
 			name += pick(endings)
 		}
 		report := job.Report{Name: name, Project: pick(words), Status: string(job.Statuses[random.IntN(len(job.Statuses))])}
+		report.Version, report.Stage = pick([]string{"", "1.0", name}), pick(words)
 		if random.IntN(2) == 0 {
 			limit := math.Pow(float64(job.MaxDuration.Microseconds()), random.Float64()) // all magnitudes alike
+			report.ID = pick([]string{"", "1", words[0], strings.Repeat("é", 120+random.IntN(10))})
 			report.Duration = strconv.FormatFloat(math.Floor(limit)/1e6, 'f', 6, 64)
 		}
 		if verdict := report.Check(time.Unix(1e9, 0), time.Hour); verdict.Accepted() {

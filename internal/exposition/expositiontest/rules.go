@@ -89,6 +89,8 @@ func checkHistogram(family string, samples []Sample) error {
 			return fmt.Errorf("le=%q does not ascend", s.Label("le"))
 		case s.Value < upTo:
 			return fmt.Errorf("le=%q: %s is less than the bucket before", s.Label("le"), s.Text)
+		case s.Exemplar != nil && (s.Exemplar.Value > le || s.Exemplar.Value < bound || s.Exemplar.Value == bound && bound != 0):
+			return fmt.Errorf("le=%q: the exemplar %v is not in the bucket", s.Label("le"), s.Exemplar.Value)
 		}
 		bound, upTo = le, s.Value
 	}

@@ -56,7 +56,8 @@ func parseSample(line string, openMetrics bool) (Sample, error) {
 	s.Text = value
 	if text, exemplar, there := strings.Cut(value, " # "); there && openMetrics {
 		s.Text = text
-		if err := checkExemplar(exemplar); err != nil {
+		var err error
+		if s.Exemplar, err = parseExemplar(exemplar); err != nil {
 			return s, fmt.Errorf("exemplar: %w", err)
 		}
 	}
@@ -135,30 +136,36 @@ func unescape(text, escapes string) (string, error) {
 	return b.String(), nil
 }
 
-// checkExemplar reads {labels} value [timestamp].
-func checkExemplar(text string) error {
+// parseExemplar reads {labels} value [timestamp].
+func parseExemplar(text string) (*Exemplar, error) {
 	if !strings.HasPrefix(text, "{") {
-		return errors.New("no labels")
+		return nil, errors.New("no labels")
 	}
 	labels, rest, err := parseLabels(text)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	if err := checkExemplarLabels(labels); err != nil {
+		return nil, err
+	}
+	numbers := strings.Split(strings.TrimPrefix(rest, " "), " ")
+	if len(numbers) > 2 {
+		return nil, fmt.Errorf("more than a value and a time: %q", rest)
+	}
+	e := &Exemplar{Labels: labels}
+	if e.Value, err = strconv.ParseFloat(numbers[0], 64); err == nil && len(numbers) == 2 {
+		e.Time, err = strconv.ParseFloat(numbers[1], 64)
+	}
+	return e, err
+}
+
+func checkExemplarLabels(labels []Label) error {
 	length := 0
 	for _, l := range labels {
 		length += utf8.RuneCountInString(l.Name) + utf8.RuneCountInString(l.Value)
 	}
 	if length > 128 {
 		return fmt.Errorf("labels of %d characters", length)
-	}
-	numbers := strings.Split(strings.TrimPrefix(rest, " "), " ")
-	if len(numbers) > 2 {
-		return fmt.Errorf("more than a value and a time: %q", rest)
-	}
-	for _, n := range numbers {
-		if _, err := strconv.ParseFloat(n, 64); err != nil {
-			return err
-		}
 	}
 	return nil
 }
