@@ -35,12 +35,13 @@ func FuzzExposition(f *testing.F) {
 		want := expositiontest.Model(jobs, bounds)
 		all := totals.New(totals.Settings{Bounds: bounds})
 		applyAll(jobs, 1, all)
+		expected := expositiontest.Expect(all.Snapshot())
 		e := of(exposition.Both, all)
 		for _, format := range formats {
 			body := render(t, e, format)
 			doc := parse(t, format, body)
 			diffValues(t, want, doc.Values())
-			diffExpected(t, expositiontest.Expect(all.Snapshot()), format, doc)
+			diffExpected(t, expected, format, doc)
 			if format == exposition.Text {
 				diffValues(t, want, expfmtValues(t, body))
 			}

@@ -3,6 +3,7 @@ package exposition_test
 import (
 	"bytes"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -79,6 +80,9 @@ func parse(t testing.TB, format exposition.Format, body []byte) *expositiontest.
 
 func diffValues(t testing.TB, want, got map[string]float64) {
 	t.Helper()
+	if maps.Equal(want, got) {
+		return
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("samples (-want +got):\n%s", diff)
 	}

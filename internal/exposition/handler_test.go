@@ -2,14 +2,18 @@ package exposition_test
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
@@ -60,7 +64,7 @@ func serve(t *testing.T, o exposition.Options, jobs bool, self prometheus.Gather
 }
 
 // TestHandlerParts asks for the jobs, the receiver's own metrics, and both: each
-// is a whole document in either format.
+// is a whole document in each format.
 func TestHandlerParts(t *testing.T) {
 	registry := exposition.NewRegistry()
 	for _, c := range []struct {
@@ -75,7 +79,7 @@ func TestHandlerParts(t *testing.T) {
 		{"nothing", false, nil, 0, 0},
 	} {
 		get := serve(t, someJobs(), c.jobs, c.self)
-		for _, format := range []exposition.Format{exposition.Text, exposition.OpenMetrics, exposition.OpenMetrics001} {
+		for _, format := range formats {
 			want := format.ContentType()
 			resp, body := get("GET", http.Header{"Accept": {want}})
 			if got := resp.Header.Get("Content-Type"); resp.StatusCode != http.StatusOK || got != want {
@@ -195,5 +199,50 @@ func TestRegistry(t *testing.T) {
 		if !bytes.Contains(b.Bytes(), []byte("cijob_receiver_build_info{")) {
 			t.Error("no cijob_receiver_build_info")
 		}
+	}
+}
+
+// TestScrapeTimeout leaves an answer unread: soon after the time at which the client
+// said that it gives up, the handler ends.
+func TestScrapeTimeout(t *testing.T) {
+	const large = 50_000 // more than fits into the buffers of a connection
+	all := expositiontest.Totals(manyJobs(large), settings)
+	handler := of(exposition.Both, all).Handler(true, nil)
+	for _, c := range []struct {
+		header string
+		within time.Duration // 0: not within the time that is waited for
+	}{
+		{"0.1", 5 * time.Second},
+		{"", 0},
+		{"-1", 0},
+		{"NaN", 0},
+	} {
+		ended := make(chan struct{})
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			handler.ServeHTTP(w, r)
+			close(ended)
+		}))
+		connection, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = fmt.Fprintf(connection, "GET / HTTP/1.1\r\nHost: x\r\nX-Prometheus-Scrape-Timeout-Seconds: %s\r\n\r\n", c.header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wait := cmp.Or(c.within, 1500*time.Millisecond)
+		select {
+		case <-ended:
+			if c.within == 0 {
+				t.Errorf("timeout %q: the answer ended", c.header)
+			}
+		case <-time.After(wait):
+			if c.within > 0 {
+				t.Errorf("timeout %q: the handler is still there after %v", c.header, wait)
+			}
+		}
+		_ = connection.Close()
+		<-ended
+		server.Close()
 	}
 }

@@ -20,7 +20,7 @@ import (
 	"ci-jobs-metrics/internal/job"
 )
 
-var formats = []exposition.Format{exposition.Text, exposition.OpenMetrics, exposition.OpenMetrics001}
+var formats = []exposition.Format{exposition.Text, exposition.OpenMetrics, exposition.OpenMetrics001, exposition.Protobuf}
 
 // TestParse renders the jobs of the exposition's golden files.
 func TestParse(t *testing.T) {

@@ -26,18 +26,18 @@ func Expect(s *totals.Snapshot) *Expected {
 	e := &expecting{
 		Expected: Expected{Values: map[string]float64{}, Exemplars: map[string]Exemplar{},
 			Created: map[string]time.Time{}, Native: map[string]map[int]uint64{}},
-		sums: map[string]int64{},
+		sums: map[string]int64{}, metrics: map[string]string{},
 	}
 	for i := range s.Runs {
 		r := &s.Runs[i]
 		status, project, template := Label{"status", string(r.Status)}, Label{"project", r.Project}, Label{"template", r.Template}
-		e.run(r, Metric(r.Template, "_total"), project, status)
+		e.run(r, e.metric(r.Template, "_total"), project, status)
 		e.run(r, "cijob_runs_total", append(operators(s.Labels, r.Labels), template, project, status)...)
 	}
 	for i := range s.Durations {
 		d := &s.Durations[i]
 		status, template := Label{"status", string(d.Status)}, Label{"template", d.Template}
-		e.duration(d, s.Bounds, Metric(d.Template, "_duration"), status)
+		e.duration(d, s.Bounds, e.metric(d.Template, "_duration"), status)
 		e.duration(d, s.Bounds, "cijob_duration_seconds", append(operators(s.Labels, d.Labels), template, status)...)
 	}
 	for k, us := range e.sums {
@@ -49,7 +49,18 @@ func Expect(s *totals.Snapshot) *Expected {
 
 type expecting struct {
 	Expected
-	sums map[string]int64 // microseconds
+	sums    map[string]int64 // microseconds
+	metrics map[string]string
+}
+
+// metric remembers what Metric says.
+func (e *expecting) metric(template, suffix string) string {
+	m, ok := e.metrics[template+suffix]
+	if !ok {
+		m = Metric(template, suffix)
+		e.metrics[template+suffix] = m
+	}
+	return m
 }
 
 func operators(names []string, encoded string) (labels []Label) {
