@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ci-jobs-metrics/internal/logtest"
 )
 
@@ -73,7 +75,7 @@ func TestPrometheus(t *testing.T) {
 func recordVariety(t *testing.T, s *service) int {
 	t.Helper()
 	n := 0
-	for i, name := range []string{"dotnet_build", "helm restore", "x", "x_duration", "x_duration_total", "naïve", "---", "ci_total", "a_created"} {
+	for i, name := range []string{"dotnet_build", "helm restore", "x", "x_duration", "x_duration_total", "naïve", "---", "ci_total", "a_created", "buildApp", "my_histogram"} {
 		for j := range 10 {
 			form := url.Values{"name": {name}, "project": {fmt.Sprintf("group/\"p\\%d", j%3)}, "status": {"success"},
 				"duration": {"61.5"}, "id": {fmt.Sprintf("gitlab.example/%d/%s", i*100+j, name)}}
@@ -320,16 +322,19 @@ func TestPromtool(t *testing.T) {
 	}
 	check := exec.Command(tool(t, "promtool"), "check", "metrics")
 	check.Stdin = strings.NewReader(body)
-	said, err := check.CombinedOutput()
+	said, _ := check.CombinedOutput() // it fails if it says anything
+	complaints := map[string]string{}
 	for line := range strings.Lines(string(said)) {
-		if !strings.HasPrefix(line, "ci_") && !strings.HasPrefix(line, "U__ci_") {
-			t.Errorf("promtool says: %s", line)
-		} else {
-			t.Logf("of a user's name: %s", line)
-		}
+		metric, complaint, _ := strings.Cut(strings.TrimSpace(line), " ")
+		complaints[metric] += complaint
 	}
-	if err != nil && len(said) == 0 {
-		t.Error(err)
+	want := map[string]string{
+		"ci_buildApp_total":        "metric names should be written in 'snake_case' not 'camelCase'",
+		"ci_buildApp_duration":     "metric names should be written in 'snake_case' not 'camelCase'",
+		"ci_my_histogram_duration": `metric name should not include type 'histogram'`,
+	}
+	if diff := cmp.Diff(want, complaints); diff != "" {
+		t.Errorf("(-explained in docs/metrics.md +said):\n%s", diff)
 	}
 }
 
