@@ -1,6 +1,10 @@
 package exposition
 
-import "ci-jobs-metrics/internal/totals"
+import (
+	"slices"
+
+	"ci-jobs-metrics/internal/totals"
+)
 
 // A piece is a part of a document as it is sent. While documents are being written
 // nothing in it changes but stale.
@@ -127,7 +131,14 @@ func (e *Exposition) writable(p *piece) *piece {
 	return p
 }
 
+// slack is room for numbers that get longer, beside a 32nd. Without it every tenth job
+// of a counter would cost a new buffer, and append would make that a quarter too large.
+const slack = 16
+
 func (p *piece) fill(b []byte) {
+	if cap(p.buf) < len(b) {
+		p.buf = slices.Grow([]byte(nil), len(b)+len(b)/32+slack)
+	}
 	p.buf = append(p.buf[:0], b...)
 	p.length = uint32(len(b))
 	p.stale = false
