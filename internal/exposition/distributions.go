@@ -28,10 +28,11 @@ func (d *distribution) add(number int) {
 // copyDuration copies a histogram into one that was copied before, for which nothing
 // has to be allocated.
 func copyDuration(into, from *totals.Duration) {
-	buckets, counts, exemplars := into.Buckets, into.Exp.Counts, into.Exemplars
+	old := *into
 	*into = *from
-	into.Buckets = append(buckets[:0], from.Buckets...)
-	into.Exemplars = append(exemplars[:0], from.Exemplars...)
+	into.Buckets = refill(old.Buckets, from.Buckets)
+	into.Exemplars = refill(old.Exemplars, from.Exemplars)
+	counts := old.Exp.Counts
 	if counts == nil {
 		counts = make(map[int]uint64, len(from.Exp.Counts))
 	}
@@ -39,6 +40,8 @@ func copyDuration(into, from *totals.Duration) {
 	maps.Copy(counts, from.Exp.Counts)
 	into.Exp.Counts = counts
 }
+
+func refill[T any](list, by []T) []T { return append(list[:0], by...) }
 
 // shown is the histogram of a line, good until the next call.
 func (d *document) shown(l *line, sum *totals.Duration) *totals.Duration {

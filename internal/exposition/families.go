@@ -50,7 +50,6 @@ func (d *document) begin(f family) *family {
 	}
 	f.number = len(d.families)
 	d.families = append(d.families, &f)
-	d.sorted = append(d.sorted, &f)
 	d.byMetric[f.metric] = &f
 	for _, metric := range f.disturbs() {
 		if other := d.byMetric[metric]; other != nil {
@@ -68,9 +67,10 @@ func (f *family) headChanged() {
 	}
 }
 
+// sortFamilies makes good for begin, which appends: thousands may begin at once.
 func (d *document) sortFamilies() {
-	byMetric := func(a, b *family) int { return strings.Compare(a.metric, b.metric) }
-	if !slices.IsSortedFunc(d.sorted, byMetric) {
-		slices.SortFunc(d.sorted, byMetric)
+	if len(d.sorted) != len(d.families) {
+		d.sorted = append(d.sorted[:0], d.families...)
+		slices.SortFunc(d.sorted, func(a, b *family) int { return strings.Compare(a.metric, b.metric) })
 	}
 }

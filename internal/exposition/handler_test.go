@@ -149,6 +149,16 @@ func TestHandlerHeaders(t *testing.T) {
 	}
 }
 
+// TestHead checks that nothing is rendered for who wants no body.
+func TestHead(t *testing.T) {
+	e := exposition.New(someJobs())
+	w := httptest.NewRecorder()
+	e.Handler(true, nil).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodHead, "/", nil))
+	if w.Code != http.StatusOK || e.Kept() > 0 {
+		t.Errorf("status %d, and %d bytes are kept", w.Code, e.Kept())
+	}
+}
+
 // TestHandlerErrors checks that a part that fails fails the answer, whatever the
 // client accepts, and says why.
 func TestHandlerErrors(t *testing.T) {
