@@ -57,12 +57,12 @@ func FuzzExposition(f *testing.F) {
 
 var formats = []exposition.Format{exposition.Text, exposition.OpenMetrics, exposition.OpenMetrics001, exposition.Protobuf}
 
-// applyAll applies jobs as rows from the given one on to some totals alike, each
-// received a second after the one before.
+// applyAll applies jobs as rows from the given one on to some totals alike, some of
+// them received at the same time.
 func applyAll(jobs []job.Job, row int64, to ...*totals.Totals) {
 	for i := range jobs {
 		for _, all := range to {
-			all.Apply(row+int64(i), time.Unix(1e9+row+int64(i), 123456000), &jobs[i])
+			all.Apply(row+int64(i), time.Unix(1e9+(row+int64(i))/4, 123456000), &jobs[i])
 		}
 	}
 }

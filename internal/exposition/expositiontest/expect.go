@@ -110,10 +110,10 @@ func (e *expecting) duration(d *totals.Duration, bounds []float64, metric string
 	e.Native[key] = native
 }
 
-// exemplar keeps the latest; times are all different.
+// exemplar keeps the latest, and of several at one time that of the first histogram.
 func (e *expecting) exemplar(key string, x *totals.Exemplar) {
 	at := float64(x.At.UnixMicro()) / 1e6
-	if x.ID == "" || at < e.Exemplars[key].Time {
+	if x.ID == "" || at <= e.Exemplars[key].Time {
 		return
 	}
 	labels := []Label{{"id", x.ID}}
