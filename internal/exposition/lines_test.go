@@ -2,8 +2,10 @@ package exposition_test
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +56,31 @@ func TestLatestExemplar(t *testing.T) {
 	om := render(t, of(exposition.Named, all), exposition.OpenMetrics)
 	if want := `le="60.0"} 3 # {id="3"} 0 100` + "\n"; !bytes.Contains(om, []byte(want)) {
 		t.Errorf("got\n%s\nwant %s", om, want)
+	}
+}
+
+// TestExemplarsOfOneTime has many templates share a metric, each with an exemplar of the
+// same time: it is the first one's, in whichever order they are sorted.
+func TestExemplarsOfOneTime(t *testing.T) {
+	all := totals.New(totals.Settings{})
+	for i := range 600 {
+		j := job.Job{Name: "a" + strings.Repeat(" ", 1+i*7%100) + "b", Project: "p", Status: job.Statuses[i%6], Timed: true, ID: strconv.Itoa(i)}
+		all.Apply(1, time.Unix(1e9, 0), &j)
+	}
+	om := string(render(t, of(exposition.Named, all), exposition.OpenMetrics))
+	for i, status := range job.Statuses {
+		if want := fmt.Sprintf(`{status="%s",le="+Inf"} 100 # {id="%d"} 0 1000000000`, status, first(i)); !strings.Contains(om, want) {
+			t.Errorf("no %s in\n%s", want, om)
+		}
+	}
+}
+
+// first is the last job of the histogram that began first with the i-th status.
+func first(i int) int {
+	for last := 599; ; last-- {
+		if last%6 == i && last*7%100 == i*7%100 {
+			return last
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -130,11 +131,9 @@ func (p *parser) native(labels []Label, h *dto.Histogram) {
 			classic = append(classic, b.GetExemplar())
 		}
 	}
-	for n, e := range h.GetExemplars() {
-		if len(h.GetExemplars()) != len(classic) || e.String() != classic[n].String() {
-			p.complain("%s: exemplars differ: %v, %v", key, h.GetExemplars(), classic)
-			break
-		}
+	alike := func(a, b *dto.Exemplar) bool { return a.String() == b.String() }
+	if !slices.EqualFunc(h.GetExemplars(), classic, alike) {
+		p.complain("%s: exemplars differ: %v, %v", key, h.GetExemplars(), classic)
 	}
 }
 
