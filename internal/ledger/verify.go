@@ -120,17 +120,22 @@ func (v *verifier) verdict() *Verdict {
 
 // load reads the stored totals, and checks what shows without any row.
 func (v *verifier) load(ctx context.Context) error {
-	var sums sums
+	var (
+		sums      sums
+		runs      []totals.Run
+		durations []totals.Duration
+	)
 	upTo, err := v.from.LoadTotals(ctx, func(part *totals.Checkpoint) error {
 		sums.add(part)
-		runs, durations := append(v.stored.Runs, part.Runs...), append(v.stored.Durations, part.Durations...)
+		runs = append(runs, part.Runs...)
+		durations = append(durations, part.Durations...)
 		v.stored = *part
-		v.stored.Runs, v.stored.Durations = runs, durations
 		return ctx.Err()
 	})
 	if err != nil {
 		return err
 	}
+	v.stored.Runs, v.stored.Durations = runs, durations
 	v.stored.ExactFrom = max(v.stored.ExactFrom, 1)
 	v.ExactFrom = v.stored.ExactFrom
 	v.UpTo, v.Runs, v.Durations = upTo, len(v.stored.Runs), len(v.stored.Durations)

@@ -51,12 +51,12 @@ func (s *Settings) room(target, targets int) int {
 		return maxRuns
 	}
 	behind := max(s.MaxSets/10, 600)
-	switch {
-	case target == 0:
+	switch target {
+	case 0:
 		return min(s.MaxSets, maxRuns)
-	case target == targets-1:
+	case targets - 1:
 		return maxRuns
-	case target == targets-2:
+	case targets - 2:
 		return min(s.MaxSets+behind, maxRuns)
 	default:
 		return min(s.MaxSets+behind/2, maxRuns)

@@ -84,7 +84,7 @@ func TestCheckLabels(t *testing.T) {
 			t.Errorf("%v: %v", names, err)
 		}
 	}
-	for _, names := range [][]string{{"job"}, {"project"}, {"url"}, {"versoin"}, {""}, {"version", "version"}} {
+	for _, names := range [][]string{{"job"}, {"project"}, {"url"}, {"colour"}, {""}, {"version", "version"}} {
 		if err := totals.CheckLabels(names); err == nil {
 			t.Errorf("%v are labels", names)
 		}

@@ -93,7 +93,8 @@ func (t *Totals) Unsaved(c *Checkpoint) {
 func (t *Totals) Load(part *Checkpoint) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.settings = part.Settings.clone()
+	settings := part.Settings
+	t.settings = settings.clone()
 	t.lastJob = part.LastJob
 	t.exactFrom = max(part.ExactFrom, 1)
 	t.forgotten = part.Forgotten

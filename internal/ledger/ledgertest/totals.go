@@ -1,6 +1,7 @@
 package ledgertest
 
 import (
+	"slices"
 	"testing"
 
 	"ci-jobs-metrics/internal/ledger"
@@ -12,13 +13,10 @@ func Checkpoint(t *testing.T, s ledger.Store) (c *totals.Checkpoint, upTo int64)
 	t.Helper()
 	upTo, err := s.LoadTotals(t.Context(), func(part *totals.Checkpoint) error {
 		whole := *part
-		if c != nil {
-			whole.Runs = append(c.Runs, part.Runs...)
-			whole.Durations = append(c.Durations, part.Durations...)
-		} else {
-			whole.Runs = append([]totals.Run(nil), part.Runs...)
-			whole.Durations = append([]totals.Duration(nil), part.Durations...)
+		if c == nil {
+			c = &totals.Checkpoint{}
 		}
+		whole.Runs, whole.Durations = slices.Concat(c.Runs, part.Runs), slices.Concat(c.Durations, part.Durations)
 		c = &whole
 		return nil
 	})
