@@ -34,11 +34,12 @@ In .gitlab-ci.yml, in the template whose use is to be counted:
     CI_METRICS_NAME: dotnet_build
     CI_METRICS_VERSION: 1.4.0
   after_script:
-    - mkdir -p /builds/.metrics
-    - echo "{\"job_id\":\"$CI_JOB_ID\",\"status\":\"$CI_JOB_STATUS\"}"
-      > /builds/.metrics/metrics.json
+    - file=$CI_BUILDS_DIR/.metrics/metrics.json
+    - mkdir -p "${file%/*}"
+    - echo "{\"job_id\":\"$CI_JOB_ID\",\"status\":\"$CI_JOB_STATUS\"}" > "$file"
 
-beside: exporter /builds/.metrics/metrics.json RECEIVER
+(deploy/gitlab has one that says more, and survives a umask of 077), and
+beside the job: exporter /builds/.metrics/metrics.json RECEIVER
 
 The file holds one JSON object, an array of them, or one per line. More may be
 appended or the file written anew at any time; each item is sent once. Fields:
