@@ -17,6 +17,7 @@ import (
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/ledger/sqlite"
 	"ci-jobs-metrics/internal/receiver"
+	"ci-jobs-metrics/internal/totals"
 )
 
 // serveCommand is the command that need not be given.
@@ -85,12 +86,13 @@ func addCommands(app *kingpin.Application, name *string) map[string]command {
 
 	forget := app.Command("forget", "Take the counters of a template or a project out of the metrics, to make room for others, while no receiver uses the ledger. "+
 		"They start anew at 0 with the next job, which is a reset that rate() and increase() see. The jobs stay, and so do the histograms of a project's templates; a template's go.")
-	template := forget.Flag("template", "The template, as the label template says it.").String()
-	project := forget.Flag("project", "The project, as the label project says it. With --template: only that template's counters there.").String()
+	var template, project optional
+	forget.Flag("template", "The template, as the label template says it.").SetValue(&template)
+	forget.Flag("project", "The project, as the label project says it. With --template: only that template's counters there, and no histograms.").SetValue(&project)
 
 	return map[string]command{
 		forget.FullCommand(): func(ctx context.Context, stdout, stderr io.Writer) error {
-			return runForget(ctx, *name, *template, *project, stdout, stderr)
+			return runForget(ctx, *name, template, project, stdout, stderr)
 		},
 		verify.FullCommand(): func(ctx context.Context, stdout, stderr io.Writer) error {
 			return runVerify(ctx, *name, stdout, stderr)
@@ -202,9 +204,12 @@ func runRestore(ctx context.Context, name, from string, replace bool, stdout, st
 	return nil
 }
 
-func runForget(ctx context.Context, name, template, project string, stdout, stderr io.Writer) error {
-	if template == "" && project == "" {
+func runForget(ctx context.Context, name string, template, project optional, stdout, stderr io.Writer) error {
+	if !template.given && !project.given {
 		return errors.New("forget: say what: --template=NAME, --project=PATH, or both")
+	}
+	if template.given && template.value == "" || project.given && project.value == "" {
+		return errors.New("forget: --template or --project is empty, such as by a variable that is not set: give it a value, or leave it out")
 	}
 	path, err := receiver.LedgerPath(name)
 	if err != nil {
@@ -218,14 +223,28 @@ func runForget(ctx context.Context, name, template, project string, stdout, stde
 	if err != nil {
 		return err
 	}
-	forgotten, err := ledger.Forget(ctx, store, template, project, logger)
+	forgotten, err := ledger.Forget(ctx, store, template.value, project.value, logger)
 	if err != nil {
 		return fmt.Errorf("ledger %s: %w", path, err)
 	}
-	if forgotten.Sets == 0 {
+	if forgotten == (totals.Forgotten{}) {
 		return errors.New("forget: nothing counts there: give template and project exactly as the labels of cijob_runs_total say them")
 	}
-	fmt.Fprintf(stdout, "Forgot %s, in which %s counted.\n", plural(int64(forgotten.Sets), "label set"), jobs(int64(forgotten.Jobs)))
+	fmt.Fprintf(stdout, "Forgot %s, in which %s counted, and %s.\n", plural(int64(forgotten.Sets), "label set"),
+		jobs(int64(forgotten.Jobs)), plural(int64(forgotten.Histograms), "histogram"))
+	return nil
+}
+
+// An optional is the value of a flag that may be left out, which is not to give it empty.
+type optional struct {
+	value string
+	given bool
+}
+
+func (o *optional) String() string { return o.value }
+
+func (o *optional) Set(value string) error {
+	*o = optional{value, true}
 	return nil
 }
 

@@ -113,7 +113,7 @@ func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) 
 		Default("60,120,300,600,900,1200").PlaceHolder("60,120,...").String()
 	serve.Flag("metrics.label", "Label to add to the labelled metrics: "+strings.Join(totals.LabelNames(), ", ")+". Repeatable; in the environment one a line. Every value of it makes series of its own.").
 		PlaceHolder("version").StringsVar(&o.Totals.Labels)
-	serve.Flag("metrics.max-series", "How many sets of template, project, status and added labels the metrics may have. Beyond, new values count as "+totals.Other+": of added labels first, then projects, then templates.").
+	serve.Flag("metrics.max-series", "How many sets of template, project, status and added labels the metrics may have; each is one series, and a histogram is nine more for each template, status and added label. Beyond, new values count as "+totals.Other+": of added labels first, then projects, then templates.").
 		Default(strconv.Itoa(totals.DefaultMaxSets)).IntVar(&o.Totals.MaxSets)
 	serve.Flag("metrics.families", "Which views of the jobs /metrics shows: named (ci_<name>_total), labelled (cijob_runs_total), or both.").
 		Default(string(exposition.Both)).SetValue(&o.Families)

@@ -190,13 +190,51 @@ func (w *stuckWriter) Write(p []byte) (int, error) {
 func TestGiveUp(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	gone := errors.New("gone")
-	e := exposition.New(exposition.Options{})
+	e := of(exposition.Both, totals.New(settings))
 	release := e.Occupy()
 	defer release()
 	time.AfterFunc(10*time.Millisecond, func() { cancel(gone) })
 	if err := e.Render(ctx, &bytes.Buffer{}, exposition.Text, true, nil); !errors.Is(err, gone) {
 		t.Errorf("got %v, want the context's cause", err)
 	}
+}
+
+// TestWaitForNobody ends an answer, and asks for the receiver's own metrics, while another
+// scrape takes long to render.
+func TestWaitForNobody(t *testing.T) {
+	e := of(exposition.Both, expositiontest.Totals(manyJobs(1000), settings))
+	w := &occupier{ResponseRecorder: httptest.NewRecorder(), occupy: e.Occupy}
+	for name, handler := range map[string]http.Handler{"an answer": e.Handler(true, nil), "self": e.Handler(false, exposition.NewRegistry())} {
+		if name == "self" {
+			w.once.Do(func() { w.release = e.Occupy() })
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			handler.ServeHTTP(w, httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/metrics", nil))
+		}()
+		select {
+		case <-done:
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s waits for another scrape", name)
+		}
+		w.release()
+		<-done
+		w.once = sync.Once{}
+	}
+}
+
+// An occupier lets another scrape begin while its own answer is written.
+type occupier struct {
+	*httptest.ResponseRecorder
+	once    sync.Once
+	occupy  func() (release func())
+	release func()
+}
+
+func (w *occupier) Write(p []byte) (int, error) {
+	w.once.Do(func() { w.release = w.occupy() })
+	return w.ResponseRecorder.Write(p)
 }
 
 // TestRelease asks once in each format, and then in two only: what the others took is

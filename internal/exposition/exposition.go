@@ -22,6 +22,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -75,8 +76,10 @@ type Exposition struct {
 	opts Options
 	// turn is a mutex for all that follows; to wait for it can be given up. Nobody
 	// holds it while writing to a client.
-	turn  chan struct{}
-	views int // documents that are being written: their pieces must stay as they are
+	turn chan struct{}
+	// views are documents that are being written: their pieces must stay as they are.
+	// More come only with the turn, but they end without.
+	views atomic.Int32
 	doc   document
 	asked [slots]time.Time // when a slot was last asked for; zero: nothing is kept in it
 	press press

@@ -16,6 +16,7 @@ import (
 // only a broken connection can cut an answer of 200 short.
 func (e *Exposition) Handler(jobs bool, self prometheus.Gatherer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked := time.Now()
 		w.Header().Add("Vary", "Accept, Accept-Encoding")
 		if err := e.catchUp(r.Context(), jobs); err != nil {
 			http.Error(w, "the totals of the jobs can't be read: "+err.Error(), http.StatusServiceUnavailable)
@@ -40,7 +41,7 @@ func (e *Exposition) Handler(jobs bool, self prometheus.Gatherer) http.Handler {
 		defer e.close(v)
 		declare(w, format, gzip)
 		w.Header().Set("Content-Length", strconv.FormatInt(v.size, 10))
-		limit(w, r)
+		limit(w, r, asked)
 		_ = v.write(w) // an error can only be the connection's: nobody is left to tell
 	})
 }
@@ -60,7 +61,7 @@ const (
 )
 
 // limit ends an answer soon after the scraper has given up, if it says when.
-func limit(w http.ResponseWriter, r *http.Request) {
+func limit(w http.ResponseWriter, r *http.Request, asked time.Time) {
 	seconds, err := strconv.ParseFloat(r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
 	if err != nil || !(seconds > 0) { // NaN neither
 		return
@@ -70,5 +71,5 @@ func limit(w http.ResponseWriter, r *http.Request) {
 		within = time.Duration(seconds*float64(time.Second)) + writeGrace
 	}
 	// Where the writer has no deadline there is no connection that could be slow.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(within))
+	_ = http.NewResponseController(w).SetWriteDeadline(asked.Add(within))
 }

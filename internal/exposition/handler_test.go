@@ -218,11 +218,12 @@ func TestScrapeTimeout(t *testing.T) {
 	const large = 50_000 // more than fits into the buffers of a connection
 	all := expositiontest.Totals(manyJobs(large), settings)
 	handler := of(exposition.Both, all).Handler(true, nil)
+	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)) // renders
 	for _, c := range []struct {
 		header string
 		within time.Duration // 0: not within the time that is waited for
 	}{
-		{"0.1", 5 * time.Second},
+		{"0.1", 20 * time.Second},
 		{"", 0},
 		{"-1", 0},
 		{"NaN", 0},
@@ -234,6 +235,9 @@ func TestScrapeTimeout(t *testing.T) {
 		}))
 		connection, err := net.Dial("tcp", server.Listener.Addr().String())
 		if err != nil {
+			t.Fatal(err)
+		}
+		if err := connection.(*net.TCPConn).SetReadBuffer(4096); err != nil {
 			t.Fatal(err)
 		}
 		_, err = fmt.Fprintf(connection, "GET / HTTP/1.1\r\nHost: x\r\nX-Prometheus-Scrape-Timeout-Seconds: %s\r\n\r\n", c.header)

@@ -93,7 +93,11 @@ func (d *document) Run(number int, r totals.Run) {
 // Duration implements totals.Visitor.
 func (d *document) Duration(number int, h *totals.Duration) {
 	if number < len(d.durations) {
-		copyDuration(&d.durations[number].Duration, h)
+		moved := d.durations[number]
+		for _, n := range moved.shownIn {
+			d.distributions[n].move(&moved.Duration, h)
+		}
+		copyDuration(&moved.Duration, h)
 		d.movedDurations = append(d.movedDurations, number)
 		return
 	}
@@ -145,9 +149,10 @@ func (d *document) shows(v view) bool {
 // neighbours find their places next to each other, and a million fills its chunks.
 func (d *document) settleBirths() {
 	runs, durations := d.bornRuns.take(), d.bornDurations.take()
-	if len(runs)+len(durations) > len(d.symbols.list)/8 { // else ranking costs more than it saves
-		d.symbols.rank()
-		d.labelSets.rank()
+	for _, s := range []*symbols{&d.symbols, &d.labelSets.symbols} {
+		if len(runs)+len(durations) > len(s.list)/8 { // else ranking costs more than it saves
+			s.rank()
+		}
 	}
 	// The named view comes last, because it takes from the keys what it doesn't show.
 	if d.labelled {
@@ -184,10 +189,12 @@ func (d *document) settleDurations(v view, births []birth) {
 			l.value = uint64(len(d.distributions))
 			d.distributions = append(d.distributions, distribution{})
 		}
-		d.distributions[l.value].add(int(b.number))
+		d.distributions[l.value].add(d.durations, int(b.number))
 		l.begin(b.created, born)
 		c.changed()
-		d.durations[b.number].lines[v] = l.id
+		of := d.durations[b.number]
+		of.lines[v] = l.id
+		of.shownIn = append(of.shownIn, uint32(l.value))
 	}
 }
 

@@ -1,10 +1,6 @@
 package exposition
 
-import (
-	"slices"
-
-	"ci-jobs-metrics/internal/totals"
-)
+import "slices"
 
 // A piece is a part of a document as it is sent. While documents are being written
 // nothing in it changes but stale.
@@ -57,7 +53,6 @@ type press struct {
 	plain    []byte
 	part     []byte
 	indexes  []int
-	sum      totals.Duration
 	deflater deflater
 }
 
@@ -68,7 +63,7 @@ func (e *Exposition) chunkPiece(c *chunk, s slot) *piece {
 		return p
 	}
 	e.press.plain = e.appendChunk(e.press.plain[:0], c, s.shape())
-	c.pieces[s] = e.print(c.pieces[s], s)
+	c.pieces[s] = e.press.print(e.writable(c.pieces[s]), s)
 	return c.pieces[s]
 }
 
@@ -110,14 +105,13 @@ func (e *Exposition) appendChunk(b []byte, c *chunk, s shape) []byte {
 }
 
 // print makes a piece of what is in plain.
-func (e *Exposition) print(old *piece, s slot) *piece {
-	p := e.writable(old)
+func (pr *press) print(p *piece, s slot) *piece {
 	if s.deflated() {
-		e.press.part = e.press.deflater.append(e.press.part[:0], e.press.plain)
-		p.fill(e.press.part)
-		p.sum(e.press.plain)
+		pr.part = pr.deflater.append(pr.part[:0], pr.plain)
+		p.fill(pr.part)
+		p.sum(pr.plain)
 	} else {
-		p.fill(e.press.plain)
+		p.fill(pr.plain)
 	}
 	return p
 }
@@ -125,7 +119,7 @@ func (e *Exposition) print(old *piece, s slot) *piece {
 // writable returns the piece itself if nobody is sending it. Otherwise it is left to
 // those who are, and there is a new one.
 func (e *Exposition) writable(p *piece) *piece {
-	if p == nil || e.views > 0 {
+	if p == nil || e.views.Load() > 0 {
 		return &piece{}
 	}
 	return p

@@ -123,7 +123,7 @@ func (e *Exposition) appendMetric(b []byte, f *family, l *line) []byte {
 // appendDistribution writes both sorts of buckets: Prometheus takes the exponential ones
 // for a native histogram, and the classic ones where it is told to.
 func (e *Exposition) appendDistribution(b []byte, l *line) []byte {
-	h := e.doc.shown(l, &e.press.sum)
+	h := e.doc.shown(l)
 	b = appendUint(b, histogramCount, h.Count)
 	b = appendDouble(b, histogramSum, float64(h.Sum)/1e6)
 	var upTo uint64

@@ -15,67 +15,81 @@ import (
 
 // An opened is a document of one moment, being sent. It has to be closed.
 type opened struct {
-	pieces []*piece
-	size   int64 // bytes to send
+	pieces  []*piece
+	size    int64 // bytes to send
+	counted bool  // among the views
 }
 
 // openeds are kept between scrapes: a list has eight bytes for every 64 series.
 var openeds = sync.Pool{New: func() any { return &opened{} }}
 
 // open renders what is needed and returns the document as it is now. It fails only if
-// the context ends before it is its turn.
+// the context ends before it is its turn; without jobs there is nothing to wait for.
 func (e *Exposition) open(ctx context.Context, format Format, gzip, jobs bool, health []byte) (*opened, error) {
-	select {
-	case e.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for other scrapes: %w", context.Cause(ctx))
-	}
-	defer func() { <-e.turn }()
 	v := openeds.Get().(*opened)
 	s := slotOf(format.shape(), gzip)
-	e.frame(v, s, func() {
-		if jobs && e.opts.Feed != nil {
-			e.opts.Feed.Next(&e.doc)
-			e.doc.settle()
-			e.forget(s)
-			e.addJobs(v, s)
+	v.begin(s)
+	if jobs && e.opts.Feed != nil {
+		if err := e.openJobs(ctx, v, s); err != nil {
+			return nil, err
 		}
-		e.addLoose(v, s, health)
-		if format.openMetrics() {
-			e.addLoose(v, s, []byte("# EOF\n"))
-		}
-	})
-	for _, p := range v.pieces {
-		v.size += int64(len(p.buf))
 	}
-	e.views++
+	v.addLoose(s, health)
+	if format.openMetrics() {
+		v.addLoose(s, []byte("# EOF\n"))
+	}
+	v.end(s)
 	return v, nil
 }
 
-// close ends a document.
+// openJobs adds the jobs. From then on their pieces stay as they are until the document
+// is closed.
+func (e *Exposition) openJobs(ctx context.Context, v *opened, s slot) error {
+	select {
+	case e.turn <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("wait for other scrapes: %w", context.Cause(ctx))
+	}
+	defer func() { <-e.turn }()
+	e.opts.Feed.Next(&e.doc)
+	e.doc.settle()
+	e.forget(s)
+	e.addJobs(v, s)
+	v.counted = true
+	e.views.Add(1)
+	return nil
+}
+
+// close ends a document. It waits for nobody: the last of an answer leaves only when its
+// handler returns.
 func (e *Exposition) close(v *opened) {
-	e.turn <- struct{}{} // for a moment only: nobody has it for longer than a scrape renders
-	e.views--
-	<-e.turn
+	if v.counted {
+		e.views.Add(-1)
+	}
 	clear(v.pieces)
 	*v = opened{pieces: v.pieces[:0]}
 	openeds.Put(v)
 }
 
-// frame adds what a compressed document begins and ends with.
-func (e *Exposition) frame(v *opened, s slot, add func()) {
-	if !s.deflated() {
-		add()
-		return
+// begin and end add what a compressed document begins and ends with.
+func (v *opened) begin(s slot) {
+	if s.deflated() {
+		v.pieces = append(v.pieces, &piece{buf: gzipHeader})
 	}
-	v.pieces = append(v.pieces, &piece{buf: gzipHeader})
-	add()
-	var crc, size uint32 // the size is kept modulo 2^32 in the format too
-	for _, p := range v.pieces[1:] {
-		crc = joinChecksum(crc, p.crc, p.shift)
-		size += p.length
+}
+
+func (v *opened) end(s slot) {
+	if s.deflated() {
+		var crc, size uint32 // the size is kept modulo 2^32 in the format too
+		for _, p := range v.pieces[1:] {
+			crc = joinChecksum(crc, p.crc, p.shift)
+			size += p.length
+		}
+		v.pieces = append(v.pieces, &piece{buf: gzipEnd(crc, size)})
 	}
-	v.pieces = append(v.pieces, &piece{buf: gzipEnd(crc, size)})
+	for _, p := range v.pieces {
+		v.size += int64(len(p.buf))
+	}
 }
 
 func (e *Exposition) addJobs(v *opened, s slot) {
@@ -92,12 +106,18 @@ func (e *Exposition) addJobs(v *opened, s slot) {
 }
 
 // addLoose adds what is in this document only.
-func (e *Exposition) addLoose(v *opened, s slot, text []byte) {
-	if len(text) > 0 {
-		e.press.plain = append(e.press.plain[:0], text...)
-		v.pieces = append(v.pieces, e.print(nil, s))
+func (v *opened) addLoose(s slot, text []byte) {
+	if len(text) == 0 {
+		return
 	}
+	p := presses.Get().(*press)
+	defer presses.Put(p)
+	p.plain = append(p.plain[:0], text...)
+	v.pieces = append(v.pieces, p.print(&piece{}, s))
 }
+
+// presses are for what is rendered without a turn.
+var presses = sync.Pool{New: func() any { return &press{} }}
 
 // keepFor is how long a rendering is kept after somebody asked for it, so that a look
 // with another client doesn't cost memory for ever. Prometheus comes every minute or so.

@@ -89,7 +89,7 @@ func (e *Exposition) appendHistograms(b []byte, c *chunk, s shape) []byte {
 	for i := range c.lines {
 		l := &c.lines[i]
 		e.press.part = e.doc.appendLabels(e.press.part[:0], c.family, l)
-		b = e.doc.appendHistogram(b, c.family.metric, e.press.part, e.doc.shown(l, &e.press.sum), s)
+		b = e.doc.appendHistogram(b, c.family.metric, e.press.part, e.doc.shown(l), s)
 	}
 	return b
 }

@@ -37,16 +37,20 @@ func TestForget(t *testing.T) {
 				if template != "" && r.IntN(2) == 0 {
 					project = ""
 				}
-				sets, jobs := 0, uint64(0)
+				var forgotten totals.Forgotten
 				for k, n := range want {
 					if (template == "" || k.Template == template) && (project == "" || k.Project == project) {
-						sets, jobs = sets+1, jobs+n
+						forgotten.Sets, forgotten.Jobs = forgotten.Sets+1, forgotten.Jobs+n
 						delete(want, k)
 					}
 				}
 				got, err := ledger.Forget(t.Context(), openStore(t, path), template, project, slog.New(slog.DiscardHandler))
-				if err != nil || got.Sets != sets || got.Jobs != jobs {
-					t.Fatalf("Forget(%q, %q): %+v, %v, want %d sets with %d jobs", template, project, got, err, sets, jobs)
+				if project != "" && got.Histograms != 0 || project == "" && got.Sets > 0 && got.Histograms == 0 {
+					t.Errorf("Forget(%q, %q): %d histograms", template, project, got.Histograms)
+				}
+				got.Histograms = 0
+				if err != nil || got != forgotten {
+					t.Fatalf("Forget(%q, %q): %+v, %v, want %+v", template, project, got, err, forgotten)
 				}
 				sound(t, "after forgetting", path)
 			}
@@ -79,7 +83,8 @@ func add(counts map[totals.RunKey]uint64, l *ledger.Ledger, before *totals.Snaps
 	}
 }
 
-// The histograms of a forgotten template go, those of a project's templates stay.
+// The histograms of a forgotten template go, also without any counter; those of a
+// project's templates stay.
 func TestForgetHistograms(t *testing.T) {
 	path := ledgerPath(t)
 	l := openLedger(t, openStore(t, path), ledger.Options{Totals: few})
@@ -106,5 +111,10 @@ func TestForgetHistograms(t *testing.T) {
 	all, err := ledgertest.Totals(t, l)
 	if err != nil || len(all.Runs) != 0 || len(all.Durations) != 1 || all.Durations[0].Template != "build" || all.Durations[0].Count != 2 {
 		t.Errorf("%+v, %v", all, err)
+	}
+	closeLedger(t, l)
+	got, err := ledger.Forget(t.Context(), openStore(t, path), "build", "", slog.New(slog.DiscardHandler))
+	if err != nil || got != (totals.Forgotten{Histograms: 1}) {
+		t.Errorf("of build, whose counters are gone: %+v, %v", got, err)
 	}
 }

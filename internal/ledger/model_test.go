@@ -95,11 +95,19 @@ func (c *tally) add(row ledger.Row) {
 	if budget == 0 {
 		budget = math.MaxInt / 2
 	}
-	if !c.has(k) && len(c.runs) >= budget {
+	own, others := 0, 0
+	for k := range c.runs {
+		if strings.Contains(k.Template+k.Project+k.Labels, "__other__") {
+			others++
+		} else {
+			own++
+		}
+	}
+	if !c.has(k) && own >= budget {
 		k.Labels = other
-		if other == "" || !c.has(k) && len(c.runs) >= budget+300 {
+		if other == "" || !c.has(k) && others >= 300 {
 			k.Project = "__other__"
-			if !c.has(k) && len(c.runs) >= budget+600 {
+			if !c.has(k) && others >= 600 {
 				k.Template = "__other__"
 			}
 		}

@@ -74,7 +74,7 @@ type metric struct {
 }
 
 var (
-	metricRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (\\w*) \\| [^|]*\\| ([^|]*)\\| ")
+	metricRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (\\w*) ?\\| [^|]*\\| ([^|]*)\\| ")
 	quoted    = regexp.MustCompile("`([^`]+)`")
 )
 

@@ -199,7 +199,7 @@ func TestStartFails(t *testing.T) {
 			if err := s.opened(t); err == nil || !test.want(err) {
 				t.Errorf("New: %v", err)
 			}
-			if took := time.Since(begun); took > 2*time.Second {
+			if took := time.Since(begun); took > 4*time.Second {
 				t.Errorf("it took %v", took)
 			}
 			for _, c := range open {

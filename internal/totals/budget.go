@@ -1,6 +1,10 @@
 package totals
 
-import "ci-jobs-metrics/internal/job"
+import (
+	"strings"
+
+	"ci-jobs-metrics/internal/job"
+)
 
 // Other is the value of a label whose own value found no room in the budget.
 const Other = "__other__"
@@ -21,7 +25,7 @@ type Folded struct {
 // project too; for the template too.
 //
 // A job counts in the first that is there already, or that has room: its own within
-// the budget; those with Other in the tenth of the budget behind it (at least 600),
+// the budget; those with Other, which are counted apart, in a tenth of it (at least 600),
 // of which the first kind takes half at most; the last always, for there is one per
 // status. So a label set, once there, has every job that belongs to it from then on.
 func Targets(own RunKey, labels []string) []RunKey {
@@ -45,26 +49,32 @@ func OwnKey(j *job.Job, labels []string) RunKey {
 	return k
 }
 
-// room says up to how many label sets there may be for a target to begin.
-func (s *Settings) room(target, targets int) int {
-	if s.MaxSets <= 0 {
-		return maxRuns
+// hasRoom says whether a target may begin.
+func (t *Totals) hasRoom(target, targets int) bool {
+	budget := t.settings.MaxSets
+	if budget <= 0 {
+		return t.runs.len < maxRuns
 	}
-	behind := max(s.MaxSets/10, 600)
+	behind := max(budget/10, 600)
 	switch target {
 	case 0:
-		return min(s.MaxSets, maxRuns)
+		return t.runs.len-t.others < min(budget, maxRuns)
 	case targets - 1:
-		return maxRuns
+		return true
 	case targets - 2:
-		return min(s.MaxSets+behind, maxRuns)
+		return t.others < behind
 	default:
-		return min(s.MaxSets+behind/2, maxRuns)
+		return t.others < behind/2
 	}
 }
 
-// maxRuns is how many counters can be numbered.
+// maxRuns is how many counters can be numbered, and some more.
 const maxRuns = 1 << 31
+
+// isOther says whether something of a label set did not find room.
+func (k *RunKey) isOther() bool {
+	return k.Project == Other || k.Template == Other || strings.Contains(k.Labels, `"`+Other+`"`)
+}
 
 // place finds the counter that a job belongs to, a new one if need be.
 func (t *Totals) place(j *job.Job, received, seq int64) uint32 {
@@ -72,13 +82,13 @@ func (t *Totals) place(j *job.Job, received, seq int64) uint32 {
 	if number, ok := t.lookUp(own); ok {
 		return number
 	}
-	if t.runs.len < t.settings.room(0, 3) { // the rule, and no list to be made
+	if t.hasRoom(0, 3) { // the rule, and no list to be made
 		return t.begin(own, received, seq)
 	}
 	targets := Targets(own, t.settings.Labels)
 	for i, target := range targets[1:] {
 		number, ok := t.lookUp(target)
-		if !ok && t.runs.len < t.settings.room(i+1, len(targets)) {
+		if !ok && t.hasRoom(i+1, len(targets)) {
 			number, ok = t.begin(target, received, seq), true
 		}
 		if ok {
@@ -90,7 +100,15 @@ func (t *Totals) place(j *job.Job, received, seq int64) uint32 {
 }
 
 func (t *Totals) begin(k RunKey, received, seq int64) uint32 {
-	return t.runs.add(run{runKey: t.symbolize(k), created: received, since: seq})
+	return t.addRun(&k, run{created: received, since: seq})
+}
+
+func (t *Totals) addRun(k *RunKey, r run) uint32 {
+	if k.isOther() {
+		t.others++
+	}
+	r.runKey = t.symbolize(*k)
+	return t.runs.add(r)
 }
 
 func (t *Totals) count(folded RunKey) {

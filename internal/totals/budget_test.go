@@ -70,11 +70,32 @@ func TestBudgetWithoutLabels(t *testing.T) {
 	if len(all) != 3 || all[2].RunKey != want || all[2].Count != 8 || all[2].Since != 3 {
 		t.Errorf("%+v", all)
 	}
-	ts.Configure(totals.Settings{MaxSets: 4}, 10) // more room is for new sets
+	ts.Configure(totals.Settings{MaxSets: 3}, 10) // more room is for new sets
 	ts.Apply(11, start, versioned(1, 7, 7))
 	ts.Apply(12, start, versioned(1, 8, 8))
 	if all := ts.Snapshot().Runs; len(all) != 4 || all[2].Count != 9 || all[3].Project != "p7" || all[3].Count != 1 {
 		t.Errorf("with a larger budget: %+v", all)
+	}
+}
+
+// A budget that is smaller than what there is leaves those with Other their room.
+func TestLowerBudget(t *testing.T) {
+	ts := totals.New(totals.Settings{})
+	for i := range 3000 {
+		ts.Apply(int64(i+1), start, versioned(1, i, 0))
+	}
+	ts.Configure(totals.Settings{MaxSets: 2000}, 3000)
+	for i := range 10 {
+		ts.Apply(int64(3001+i), start, versioned(i, 5000, 0))
+	}
+	all := ts.Snapshot().Runs
+	if len(all) != 3010 {
+		t.Fatalf("%d label sets", len(all))
+	}
+	for _, r := range all[3000:] {
+		if r.Template == totals.Other || r.Project != totals.Other {
+			t.Errorf("%+v", r)
+		}
 	}
 }
 

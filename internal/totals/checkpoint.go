@@ -108,8 +108,7 @@ func (t *Totals) Load(part *Checkpoint) {
 }
 
 func (t *Totals) loadRun(r *Run) uint32 {
-	return t.runs.add(run{
-		runKey:  t.symbolize(r.RunKey),
+	return t.addRun(&r.RunKey, run{
 		count:   r.Count,
 		created: r.Created.UnixMicro(),
 		since:   r.Since,

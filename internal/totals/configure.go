@@ -40,6 +40,7 @@ func (t *Totals) Configure(s Settings, applied int64) Change {
 	}
 	t.settings = s.clone()
 	clear(t.encoded)
+	t.encodedSize = 0
 	return change
 }
 
@@ -51,35 +52,48 @@ func without(list, other []string) []string {
 // Forget takes out the counters of a project, of a template, or, given both, of that
 // template in that project; of a template as a whole the histograms go too. (Those of
 // a project are in its templates' histograms and can't be told apart.) They start anew
-// with the next job. applied is as in Configure. It returns how many label sets ended,
-// and how many jobs counted there.
-func (t *Totals) Forget(template, project string, applied int64) (sets int, jobs uint64) {
+// with the next job. applied is as in Configure.
+func (t *Totals) Forget(template, project string, applied int64) Forgotten {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	isNamed := func(k *RunKey) bool {
 		return (template == "" || k.Template == template) && (project == "" || k.Project == project)
 	}
+	isNamedHistogram := func(d *Duration) bool { return project == "" && d.Template == template }
+	var f Forgotten
 	for n := range t.runs.len {
 		if r := t.export(t.runs.at(uint32(n))); isNamed(&r.RunKey) {
-			sets++
-			jobs += r.Count
+			f.Sets++
+			f.Jobs += r.Count
 		}
 	}
-	if sets == 0 {
-		return 0, 0
+	for _, d := range t.durations {
+		if isNamedHistogram(&d.Duration) {
+			f.Histograms++
+		}
+	}
+	if f == (Forgotten{}) {
+		return f
 	}
 	t.rebuild(func(r *Run) bool { return !isNamed(&r.RunKey) },
-		func(d *Duration) bool { return project != "" || d.Template != template })
-	t.forgotten += jobs
+		func(d *Duration) bool { return !isNamedHistogram(d) })
+	t.forgotten += f.Jobs
 	t.exactFrom = applied + 1
-	return sets, jobs
+	return f
+}
+
+// Forgotten is what Forget took out.
+type Forgotten struct {
+	Sets       int    // label sets
+	Histograms int    // of a template
+	Jobs       uint64 // jobs that counted in the sets
 }
 
 // rebuild replaces all entries by what the functions make of them; those for which
 // they return false end, and those that have one key afterwards are added up.
 func (t *Totals) rebuild(keepRun func(*Run) bool, keepDuration func(*Duration) bool) {
 	old, oldDurations := Totals{symbols: t.symbols, runs: t.runs}, t.durations
-	t.symbols, t.runs = newSymbols(), newRuns()
+	t.symbols, t.runs, t.others = newSymbols(), newRuns(), 0
 	t.unsavedRuns = nil
 	t.dropDurations()
 	t.replaced = true

@@ -90,15 +90,16 @@ func (t *Totals) labelsOf(j *job.Job) string {
 	encoded, ok := t.encoded[string(t.labelText)]
 	if !ok {
 		encoded = EncodeLabels(labelValues(j, t.settings.Labels))
-		if len(t.encoded) >= maxEncoded {
+		if t.encodedSize += 2 * len(t.labelText); t.encodedSize > maxEncoded {
 			clear(t.encoded)
+			t.encodedSize = 0
 		}
 		t.encoded[string(t.labelText)] = encoded
 	}
 	return encoded
 }
 
-const maxEncoded = 10_000
+const maxEncoded = 4 << 20 // bytes, about
 
 func labelValues(j *job.Job, names []string) map[string]string {
 	values := make(map[string]string, len(names))

@@ -90,6 +90,7 @@ type Totals struct {
 	settings Settings // its slices are replaced, never changed in place
 	symbols  symbols
 	runs     runs
+	others   int // of runs, those that isOther
 
 	durations   []*duration
 	durationsOf map[DurationKey]uint32
@@ -109,8 +110,10 @@ type Totals struct {
 	forgotten uint64
 	folded    Folded
 
-	labelText []byte            // of labelsOf
-	encoded   map[string]string // of labelsOf
+	// Of labelsOf:
+	labelText   []byte
+	encoded     map[string]string
+	encodedSize int
 }
 
 type duration struct {

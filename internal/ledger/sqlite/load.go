@@ -74,7 +74,7 @@ func loadHeader(ctx context.Context, tx querier, columns string) (c *totals.Chec
 	if err := json.Unmarshal([]byte(bounds), &c.Bounds); err != nil {
 		return nil, 0, fmt.Errorf("reading the buckets: %w", err)
 	}
-	if err := json.Unmarshal([]byte(labels), &c.Labels); err != nil {
+	if err := errors.Join(json.Unmarshal([]byte(labels), &c.Labels), totals.CheckLabels(c.Labels)); err != nil {
 		return nil, 0, fmt.Errorf("reading the labels: %w", err)
 	}
 	c.LastJob = fromNullMicros(lastJob)

@@ -3,6 +3,7 @@ package sqlite_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"ci-jobs-metrics/internal/job"
@@ -11,6 +12,29 @@ import (
 	"ci-jobs-metrics/internal/ledger/sqlite"
 	"ci-jobs-metrics/internal/totals"
 )
+
+// A label that this program does not know is damage, or of a later one: no reason to
+// fall over.
+func TestUnknownLabel(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	l, err := ledger.Open(t.Context(), open(t, path), ledger.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Record([]ledger.Entry{ledgertest.Entry(0, "")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, path, `UPDATE totals SET labels = '["nope"]'`)
+	if r := verify(t, path); len(r.Problems) != 1 || !strings.Contains(r.Problems[0], `"nope" is no label`) {
+		t.Errorf("verify: %v", r.Problems)
+	}
+	if _, err := ledger.Open(t.Context(), open(t, path), ledger.Options{}); err == nil || !strings.Contains(err.Error(), `"nope" is no label`) {
+		t.Errorf("Open: %v", err)
+	}
+}
 
 // A backup of the first schema can be restored, and goes on with what it has.
 func TestMigrate(t *testing.T) {
