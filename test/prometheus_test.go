@@ -116,6 +116,28 @@ func (s *service) lines(t *testing.T) (n int) {
 	return n
 }
 
+// checkQueries asks what docs/metrics.md proposes.
+func checkQueries(t *testing.T, p *prometheus) {
+	t.Helper()
+	text, err := os.ReadFile("../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(text), "```promql\n")
+	block, _, _ = strings.Cut(block, "\n```")
+	queries := strings.Split(strings.ReplaceAll(block, "\n  ", " "), "\n")
+	if len(queries) < 5 {
+		t.Fatalf("only %d queries were found", len(queries))
+	}
+	for _, query := range queries {
+		// What is behind # is a comment to PromQL too. Nothing moves while this test
+		// looks, so that nothing is above 0.
+		if values := p.series(t, query); len(values) == 0 && !strings.Contains(query, "> 0") {
+			t.Errorf("no answer to %s", query)
+		}
+	}
+}
+
 func checkExemplars(t *testing.T, p *prometheus) {
 	t.Helper()
 	ids := p.exemplars(t, `cijob_duration_seconds_bucket{template="dotnet_build"}`)
@@ -126,6 +148,7 @@ func checkExemplars(t *testing.T, p *prometheus) {
 
 func checkNative(t *testing.T, p *prometheus) {
 	t.Helper()
+	checkQueries(t, p)
 	checkExemplars(t, p)
 	if n := p.value(t, `histogram_count(cijob_duration_seconds{template="dotnet_build"})`); n != 10 {
 		t.Errorf("the native histogram has %v jobs, want 10", n)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -215,11 +216,14 @@ func runForget(ctx context.Context, name string, template, project optional, std
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(path); err != nil { // else one would be made
-		return fmt.Errorf("ledger %s: %w: choose the ledger with --ledger=sqlite:PATH", path, err)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) { // else one would be made
+		return fmt.Errorf("ledger %s: there is no such file: choose the ledger with --ledger=sqlite:PATH", path)
 	}
 	logger := promslog.New(&promslog.Config{Writer: stderr})
 	store, err := sqlite.Open(ctx, path, time.Now(), logger)
+	if who, used := sqlite.UsedBy(err); used {
+		return fmt.Errorf("ledger %s: a receiver%s uses it: stop it, forget, and start it again", path, who)
+	}
 	if err != nil {
 		return err
 	}
@@ -228,7 +232,7 @@ func runForget(ctx context.Context, name string, template, project optional, std
 		return fmt.Errorf("ledger %s: %w", path, err)
 	}
 	if forgotten == (totals.Forgotten{}) {
-		return errors.New("forget: nothing counts there: give template and project exactly as the labels of cijob_runs_total say them")
+		return errors.New("forget: nothing counts there: give template and project exactly as the labels of cijob_runs_total, or of cijob_duration_seconds, say them")
 	}
 	fmt.Fprintf(stdout, "Forgot %s, in which %s counted, and %s.\n", plural(int64(forgotten.Sets), "label set"),
 		jobs(int64(forgotten.Jobs)), plural(int64(forgotten.Histograms), "histogram"))

@@ -105,16 +105,16 @@ func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) 
 		WebSystemdSocket: new(bool),
 	}
 	serve.Flag("web.max-connections", "How many clients may be connected. Beyond, connections that wait for their next request are closed.").
-		Default(strconv.Itoa(receiver.DefaultMaxConnections)).IntVar(&o.MaxConnections)
-	retention := model.Duration(ledger.DefaultRetention)
+		Default(strconv.Itoa(receiver.DefaultMaxConnections)).SetValue(&whole{"web.max-connections", &o.MaxConnections})
+	retention := period{"ledger.retention", model.Duration(ledger.DefaultRetention)}
 	serve.Flag("ledger.retention", "How long jobs, and the ids that keep them from counting twice, are kept after they were received, such as 90d. Totals are kept for ever.").
 		Default("90d").SetValue(&retention)
 	buckets := serve.Flag("metrics.buckets", "Upper bounds of the duration histograms in seconds. Changing them starts the histograms anew. Default: 60,120,300,600,900,1200.").
 		Default("60,120,300,600,900,1200").PlaceHolder("60,120,...").String()
 	serve.Flag("metrics.label", "Label to add to the labelled metrics: "+strings.Join(totals.LabelNames(), ", ")+". Repeatable; in the environment one a line. Every value of it makes series of its own.").
-		PlaceHolder("version").StringsVar(&o.Totals.Labels)
-	serve.Flag("metrics.max-series", "How many sets of template, project, status and added labels the metrics may have; each is one series, and a histogram is nine more for each template, status and added label. Beyond, new values count as "+totals.Other+": of added labels first, then projects, then templates.").
-		Default(strconv.Itoa(totals.DefaultMaxSets)).IntVar(&o.Totals.MaxSets)
+		PlaceHolder("LABEL").StringsVar(&o.Totals.Labels)
+	serve.Flag("metrics.max-series", "How many sets of template, project, status and added labels the metrics may have; each is one series, and a histogram is nine more for each template, status and added label. Beyond, new values count as "+totals.Other+": of added labels first, then projects, then templates; those have room for a tenth as many, 600 at least.").
+		Default(strconv.Itoa(totals.DefaultMaxSets)).SetValue(&whole{"metrics.max-series", &o.Totals.MaxSets})
 	serve.Flag("metrics.families", "Which views of the jobs /metrics shows: named (ci_<name>_total), labelled (cijob_runs_total), or both.").
 		Default(string(exposition.Both)).SetValue(&o.Families)
 	logConfig := addLogFlags(serve, stderr)
@@ -131,20 +131,44 @@ func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) 
 	if o.Totals.Bounds, err = parseBuckets(*buckets); err != nil {
 		return nil, nil, fmt.Errorf("--metrics.buckets=%s: %w", *buckets, err)
 	}
-	if o.Retention = time.Duration(retention); o.Retention < time.Hour {
+	if o.Retention = time.Duration(retention.Duration); o.Retention < time.Hour {
 		return nil, nil, fmt.Errorf("--ledger.retention=%s: keep jobs for an hour at least: a report that is sent again within it counts once", retention)
 	}
 	if err := totals.CheckLabels(o.Totals.Labels); err != nil {
 		return nil, nil, fmt.Errorf("--metrics.label: %w", err)
 	}
-	if o.Totals.MaxSets < 1 {
-		return nil, nil, fmt.Errorf("--metrics.max-series=%d: at least 1 is needed to count anything", o.Totals.MaxSets)
-	}
-	if o.MaxConnections < 1 {
-		return nil, nil, fmt.Errorf("--web.max-connections=%d: at least 1 is needed to serve anybody", o.MaxConnections)
-	}
 	o.Logger = promslog.New(logConfig)
 	return o, nil, nil
+}
+
+// A whole is the value of a flag: 1 or more. Unlike kingpin's own its errors say of which.
+type whole struct {
+	flag  string
+	value *int
+}
+
+func (w *whole) String() string { return strconv.Itoa(*w.value) }
+
+func (w *whole) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return fmt.Errorf("--%s=%s: give a whole number, at least 1", w.flag, s)
+	}
+	*w.value = n
+	return nil
+}
+
+// A period is the value of a flag likewise.
+type period struct {
+	flag string
+	model.Duration
+}
+
+func (p *period) Set(s string) error {
+	if err := p.Duration.Set(s); err != nil {
+		return fmt.Errorf("--%s=%s: %w: give a number and its unit, such as 12h or 90d", p.flag, s, err)
+	}
+	return nil
 }
 
 // addLogFlags is promslog's own AddFlags, for one command.

@@ -57,6 +57,16 @@ func (e *inUseError) Error() string {
 	return "another receiver" + e.pid + " uses it: stop that one, or give this one a ledger of its own with --ledger=sqlite:PATH"
 }
 
+// UsedBy says whether Open failed because a receiver uses the ledger, and which, as a word
+// to be put behind "a receiver".
+func UsedBy(err error) (who string, used bool) {
+	var e *inUseError
+	if !errors.As(err, &e) {
+		return "", false
+	}
+	return e.pid, true
+}
+
 // rememberedLast is the number of the last job of the ledger at path, as its lock has it;
 // 0 if there is none.
 func rememberedLast(path string) int64 {

@@ -41,8 +41,8 @@ func Restore(ctx context.Context, path, from string, replace bool, now time.Time
 		return nil, fmt.Errorf("backup %s: %w", from, err)
 	}
 	lock, err := takeLock(target)
-	if used := (*inUseError)(nil); errors.As(err, &used) {
-		return nil, fmt.Errorf("ledger %s: a receiver%s uses it: stop it first, then restore", path, used.pid)
+	if who, used := UsedBy(err); used {
+		return nil, fmt.Errorf("ledger %s: a receiver%s uses it: stop it first, then restore", path, who)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ledger %s: %w", path, err)
