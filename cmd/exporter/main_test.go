@@ -1,16 +1,13 @@
 package main_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,7 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"ci-jobs-metrics/internal/logtest"
-	"ci-jobs-metrics/internal/steps"
+	"ci-jobs-metrics/internal/steps/stepstest"
 )
 
 // program is the real one, built once.
@@ -52,62 +49,6 @@ func jobEnv(more ...string) []string {
 		"CI_SERVER_HOST=gitlab.example", "CI_JOB_ID=77", "CI_JOB_NAME=build", "CI_PROJECT_PATH=group/app",
 		"CI_JOB_STARTED_AT=" + time.Now().Add(-time.Minute).UTC().Format(time.RFC3339), "HOSTNAME=pod",
 	}, more...)
-}
-
-// A receiver stands in for the real one: it keeps what it is sent.
-type receiver struct {
-	*httptest.Server
-	mu       sync.Mutex
-	answer   http.HandlerFunc // instead of recording
-	requests int
-	sent     []string // ids
-}
-
-func newReceiver(t *testing.T) *receiver {
-	r := &receiver{}
-	r.Server = httptest.NewServer(r)
-	t.Cleanup(r.Close)
-	return r
-}
-
-func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
-	var jobs []struct {
-		ID string `json:"id"`
-	}
-	err := json.NewDecoder(request.Body).Decode(&jobs)
-	r.mu.Lock()
-	r.requests++
-	answer := r.answer
-	if answer == nil && err == nil {
-		for _, job := range jobs {
-			r.sent = append(r.sent, job.ID)
-		}
-	}
-	r.mu.Unlock()
-	if answer != nil {
-		answer(w, request)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(steps.Answer{Recorded: len(jobs)})
-}
-
-func (r *receiver) set(answer http.HandlerFunc) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.answer = answer
-}
-
-func (r *receiver) ids() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return strings.Join(r.sent, " ")
-}
-
-func (r *receiver) asked() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.requests > 0
 }
 
 // A process is a running exporter.
@@ -196,13 +137,13 @@ type pod struct {
 	*process
 	dir  string
 	path string
-	to   *receiver
+	to   *stepstest.Receiver
 }
 
 // newPod starts an exporter that waits for m/metrics.json.
 func newPod(t *testing.T, env []string, args ...string) *pod {
 	t.Helper()
-	p := &pod{dir: t.TempDir(), to: newReceiver(t)}
+	p := &pod{dir: t.TempDir(), to: stepstest.New(t)}
 	p.path = filepath.Join(p.dir, "m", "metrics.json")
 	p.process = start(t, env, append([]string{p.path, p.to.URL}, args...)...)
 	p.logs("waiting")
@@ -237,7 +178,7 @@ func (p *pod) append(text string) {
 func (p *pod) sent(ids ...string) {
 	p.t.Helper()
 	want := strings.Join(ids, " ")
-	p.until(func() bool { return p.to.ids() == want }, "sent "+want)
+	p.until(func() bool { return p.to.IDs() == want }, "sent "+want)
 }
 
 func status(code int, header ...string) http.HandlerFunc {

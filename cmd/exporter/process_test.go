@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf16"
+
+	"ci-jobs-metrics/internal/steps/stepstest"
 )
 
 // What a job does with its file, and what arrives.
@@ -126,7 +128,7 @@ func TestUnreadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	p := &pod{dir: dir, path: filepath.Join(dir, "metrics.json"), to: newReceiver(t)}
+	p := &pod{dir: dir, path: filepath.Join(dir, "metrics.json"), to: stepstest.New(t)}
 	cmd := exec.Command(program, p.path, p.to.URL)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	p.process = startCommand(t, jobEnv(), cmd)
@@ -145,12 +147,12 @@ func TestRestartSendsTheSameIDs(t *testing.T) {
 			t.Parallel()
 			p := newPod(t, env)
 			p.write(`{"name":"a"}{"name":"b"}{"name":"a"}`)
-			p.until(func() bool { return strings.Count(p.to.ids(), " ") == 2 }, "three ids")
-			first := p.to.ids()
+			p.until(func() bool { return strings.Count(p.to.IDs(), " ") == 2 }, "three ids")
+			first := p.to.IDs()
 			p.signal(syscall.SIGKILL)
 			<-p.done
 			again := start(t, env, p.path, p.to.URL)
-			again.until(func() bool { return p.to.ids() == first+" "+first }, "the ids again")
+			again.until(func() bool { return p.to.IDs() == first+" "+first }, "the ids again")
 			again.term(0)
 		})
 	}
@@ -172,11 +174,11 @@ func TestReceivers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPod(t, jobEnv())
-			p.to.set(c.answer)
+			p.to.Set(c.answer)
 			p.write(`{}`)
 			p.logs("not delivered yet")
 			p.logs(c.log)
-			p.to.set(nil)
+			p.to.Set(nil)
 			p.sent(build)
 			p.term(0)
 		})
@@ -191,13 +193,13 @@ func page(w http.ResponseWriter, _ *http.Request) {
 func TestReceiverIsSlow(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, jobEnv())
-	p.to.set(func(w http.ResponseWriter, _ *http.Request) {
+	p.to.Set(func(w http.ResponseWriter, _ *http.Request) {
 		time.Sleep(300 * time.Millisecond)
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"recorded":1,"duplicates":0}`)
 	})
 	p.write(`{}`)
-	p.until(p.to.asked, "a request")
+	p.until(func() bool { return len(p.to.Requests()) > 0 }, "a request")
 	p.term(0) // awaiting the answer
 	p.logs("delivered")
 }
@@ -221,11 +223,11 @@ func TestReceiverComesUpLater(t *testing.T) {
 	if l, err = net.Listen("tcp", address); err != nil {
 		t.Skip("the port was taken:", err)
 	}
-	r := &receiver{}
+	r := &stepstest.Receiver{}
 	server := &http.Server{Handler: r}
 	go server.Serve(l)
 	defer server.Close()
-	p.until(func() bool { return r.ids() == build }, "delivery")
+	p.until(func() bool { return r.IDs() == build }, "delivery")
 	p.term(0)
 }
 
@@ -288,7 +290,7 @@ func TestTermWhileConnecting(t *testing.T) {
 func TestSecondSignalEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, jobEnv(), "--shutdown-timeout", "1h")
-	p.to.set(status(500))
+	p.to.Set(status(500))
 	p.write(`{}`)
 	p.logs("not delivered yet")
 	p.signal(syscall.SIGTERM)
@@ -305,7 +307,7 @@ func TestLogIsGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	to := newReceiver(t)
+	to := stepstest.New(t)
 	path := filepath.Join(t.TempDir(), "metrics.json")
 	cmd := exec.Command(program, path, to.URL)
 	cmd.Env, cmd.Stderr = jobEnv(), w
@@ -318,11 +320,11 @@ func TestLogIsGone(t *testing.T) {
 	if err := os.WriteFile(path, []byte(`{}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(patience); to.ids() != build && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); to.IDs() != build && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	_ = cmd.Process.Signal(syscall.SIGTERM)
-	if err := cmd.Wait(); err != nil || to.ids() != build {
-		t.Errorf("ended with %v, sent %q", err, to.ids())
+	if err := cmd.Wait(); err != nil || to.IDs() != build {
+		t.Errorf("ended with %v, sent %q", err, to.IDs())
 	}
 }

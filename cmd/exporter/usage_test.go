@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"ci-jobs-metrics/internal/steps/stepstest"
 )
 
 // Wrong arguments are said, and then it stays: a container that exits would fail
@@ -70,7 +72,7 @@ func TestFlagsAnywhere(t *testing.T) {
 	if err := os.WriteFile(path, []byte(`{}`), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	to := newReceiver(t)
+	to := stepstest.New(t)
 	for _, args := range [][]string{
 		{"--once", path, to.URL},
 		{path, "-once", to.URL},
@@ -79,7 +81,7 @@ func TestFlagsAnywhere(t *testing.T) {
 	} {
 		start(t, jobEnv(), args...).ends(0)
 	}
-	if got := strings.Fields(to.ids()); len(got) != 4 {
+	if got := strings.Fields(to.IDs()); len(got) != 4 {
 		t.Errorf("sent %q", got)
 	}
 }

@@ -61,12 +61,12 @@ func TestFaultIsLoggedOnceAndTheRestSent(t *testing.T) {
 func TestRetriedUntilDelivered(t *testing.T) {
 	t.Parallel()
 	s := newSidecar(t, recent())
-	s.to.set(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
+	s.to.Set(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
 	s.run()
 	s.write(`{}`)
 	s.logged("not delivered yet")
 	s.write(`{}{"name":"late"}`)
-	s.to.set(nil)
+	s.to.Set(nil)
 	s.to.has(t, build, "gitlab.example/77/late")
 }
 
@@ -75,7 +75,7 @@ func TestRetriedUntilDelivered(t *testing.T) {
 func TestTermWhileTheReceiverIsDown(t *testing.T) {
 	t.Parallel()
 	s := newSidecar(t, recent())
-	s.to.set(func(w http.ResponseWriter, _ *http.Request) {
+	s.to.Set(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "3600")
 		w.WriteHeader(429)
 	})
@@ -83,7 +83,7 @@ func TestTermWhileTheReceiverIsDown(t *testing.T) {
 	s.run()
 	s.write(`{}`)
 	s.logged("not delivered yet")
-	s.to.set(nil)
+	s.to.Set(nil)
 	s.term()
 	s.to.has(t, build) // in spite of Retry-After
 	s.ends(nil)
@@ -92,7 +92,7 @@ func TestTermWhileTheReceiverIsDown(t *testing.T) {
 func TestTermLosesWhatCannotBeDelivered(t *testing.T) {
 	t.Parallel()
 	s := newSidecar(t, recent())
-	s.to.set(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
+	s.to.Set(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
 	s.options.ShutdownTimeout = 100 * time.Millisecond
 	s.run()
 	s.write(`{}`)
@@ -108,7 +108,7 @@ func TestTermWhileAwaitingTheAnswer(t *testing.T) {
 	t.Parallel()
 	s := newSidecar(t, recent())
 	release := make(chan struct{})
-	s.to.set(func(w http.ResponseWriter, _ *http.Request) {
+	s.to.Set(func(w http.ResponseWriter, _ *http.Request) {
 		<-release
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"recorded":1,"duplicates":0}`)
@@ -127,7 +127,7 @@ func TestTermWithAnHangingReceiver(t *testing.T) {
 	s := newSidecar(t, recent())
 	release := make(chan struct{})
 	defer close(release)
-	s.to.set(func(http.ResponseWriter, *http.Request) { <-release })
+	s.to.Set(func(http.ResponseWriter, *http.Request) { <-release })
 	s.options.ShutdownTimeout = 100 * time.Millisecond
 	s.run()
 	s.write(`{}`)
@@ -257,7 +257,7 @@ func TestOnce(t *testing.T) {
 			if c.answer == nil { // then nothing is waited for in vain
 				s.options.ShutdownTimeout = patience
 			}
-			s.to.set(c.answer)
+			s.to.Set(c.answer)
 			if c.text != "" {
 				s.write(c.text)
 			}

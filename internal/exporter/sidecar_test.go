@@ -2,90 +2,36 @@ package exporter_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"ci-jobs-metrics/internal/exporter"
 	"ci-jobs-metrics/internal/logtest"
-	"ci-jobs-metrics/internal/steps"
 	"ci-jobs-metrics/internal/steps/client"
+	"ci-jobs-metrics/internal/steps/stepstest"
 )
 
 const patience = 10 * time.Second // how long something that must come is waited for
 
-// A receiver stands in for the real one: it keeps what it is sent.
-type receiver struct {
-	*httptest.Server
-	mu       sync.Mutex
-	answer   http.HandlerFunc // instead of recording; nil: record
-	got      []map[string]any
-	requests int
-}
-
-func newReceiver(t *testing.T) *receiver {
-	r := &receiver{}
-	r.Server = httptest.NewServer(r)
-	t.Cleanup(r.Close)
-	return r
-}
-
-func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
-	var jobs []map[string]any
-	err := json.NewDecoder(request.Body).Decode(&jobs)
-	r.mu.Lock()
-	r.requests++
-	answer := r.answer
-	if answer == nil && err == nil && request.URL.Path == steps.Path {
-		r.got = append(r.got, jobs...)
-	}
-	r.mu.Unlock()
-	if answer != nil {
-		answer(w, request)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(steps.Answer{Recorded: len(jobs)})
-}
-
-func (r *receiver) set(answer http.HandlerFunc) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.answer = answer
-}
+// A receiver is waited for.
+type receiver struct{ *stepstest.Receiver }
 
 // has waits until jobs with these ids were sent, and no others.
-func (r *receiver) has(t *testing.T, ids ...string) {
+func (r receiver) has(t *testing.T, ids ...string) {
 	t.Helper()
 	want := strings.Join(ids, " ")
-	got := ""
-	eventually(t, func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		var all []string
-		for _, job := range r.got {
-			all = append(all, job["id"].(string))
-		}
-		got = strings.Join(all, " ")
-		return got == want
-	}, func() string { return "ids " + got + ", want " + want })
+	eventually(t, func() bool { return r.IDs() == want },
+		func() string { return "ids " + r.IDs() + ", want " + want })
 }
 
-func (r *receiver) asked(t *testing.T) {
+func (r receiver) asked(t *testing.T) {
 	t.Helper()
-	eventually(t, func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		return r.requests > 0
-	}, func() string { return "no request" })
+	eventually(t, func() bool { return len(r.Requests()) > 0 }, func() string { return "no request" })
 }
 
 func eventually(t *testing.T, ok func() bool, otherwise func() string) {
@@ -101,7 +47,7 @@ func eventually(t *testing.T, ok func() bool, otherwise func() string) {
 type sidecar struct {
 	t       *testing.T
 	path    string
-	to      *receiver
+	to      receiver
 	log     logtest.Buffer
 	options exporter.Options
 	term    context.CancelFunc // the pod's SIGTERM
@@ -109,7 +55,7 @@ type sidecar struct {
 }
 
 func newSidecar(t *testing.T, env environ) *sidecar {
-	s := &sidecar{t: t, to: newReceiver(t), path: filepath.Join(t.TempDir(), "metrics.json"), done: make(chan error, 1)}
+	s := &sidecar{t: t, to: receiver{stepstest.New(t)}, path: filepath.Join(t.TempDir(), "metrics.json"), done: make(chan error, 1)}
 	c, err := client.New(s.to.URL, client.Options{})
 	if err != nil {
 		t.Fatal(err)
