@@ -15,12 +15,14 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"ci-jobs-metrics/internal/steps"
@@ -29,7 +31,6 @@ import (
 // Limits of one attempt.
 const (
 	attemptTimeout = 10 * time.Second // from dialling to the end of the answer
-	dialTimeout    = 5 * time.Second  // shared by the addresses behind the name
 	maxRedirects   = 5
 	maxAnswer      = 4 << 20 // bytes; the most problems that an answer lists fit
 )
@@ -39,6 +40,14 @@ type Options struct {
 	Proxy     *url.URL      // http, https or socks5; nil: none
 	Timeout   time.Duration // of one attempt; 0: 10 s
 	UserAgent string        // empty: Go's own
+	// CAFile holds the certificates in PEM that are trusted in place of the system's.
+	// It may be replaced at any time, and need not be there yet.
+	CAFile string
+	// TokenFile holds a token that is sent as Authorization: Bearer. It may be
+	// replaced at any time, and need not be there yet.
+	TokenFile string
+	// PlainToken allows the token without TLS, where anybody on the way can read it.
+	PlainToken bool
 }
 
 // A Client sends to one receiver. Its methods may be called from several
@@ -47,8 +56,17 @@ type Client struct {
 	target    string
 	timeout   time.Duration
 	userAgent string
-	http      http.Client
+	proxy     *url.URL
+	dialer    *dialer
+
+	mu          sync.Mutex
+	authorities *authorities // nil: the system's
+	token       *token       // nil: none
+	http        *http.Client // nil: not known yet whom to trust
 }
+
+// ErrPlainToken says that a token is given, but neither TLS nor Options.PlainToken.
+var ErrPlainToken = errors.New("the token would be sent in plain text; write https://")
 
 // New returns a Client for a receiver, which is a host, host:port, IPv6 literal or
 // URL; see [ParseTarget]. It does not connect.
@@ -60,18 +78,32 @@ func New(target string, o Options) (*Client, error) {
 	if o.Timeout == 0 {
 		o.Timeout = attemptTimeout
 	}
-	c := &Client{target: u.String(), timeout: o.Timeout, userAgent: o.UserAgent}
-	c.http = http.Client{Transport: newTransport(o.Proxy), CheckRedirect: checkRedirect}
+	c := &Client{target: u.String(), timeout: o.Timeout, userAgent: o.UserAgent, proxy: o.Proxy, dialer: newDialer()}
+	if o.CAFile != "" {
+		if u.Scheme != "https" {
+			return nil, fmt.Errorf("receiver %q: a CA is given, but TLS isn't spoken; write https://", u.Redacted())
+		}
+		c.authorities = &authorities{path: o.CAFile}
+	} else {
+		c.http = c.newHTTP(nil)
+	}
+	if o.TokenFile != "" {
+		switch {
+		case u.User != nil:
+			return nil, fmt.Errorf("receiver %q: give a token or a password, not both", u.Redacted())
+		case u.Scheme != "https" && !o.PlainToken:
+			return nil, fmt.Errorf("receiver %q: %w", u.Redacted(), ErrPlainToken)
+		}
+		c.token = &token{path: o.TokenFile}
+	}
 	return c, nil
 }
 
-// newTransport connects over HTTP/1.1 only, which needs the least memory. TCP
-// keep-alive probes are off and an idle connection goes soon: a waiting sender
-// must not wake up.
-func newTransport(proxy *url.URL) *http.Transport {
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: -1}
+// newHTTP connects over HTTP/1.1 only, which needs the least memory. An idle
+// connection goes soon.
+func (c *Client) newHTTP(trusted *x509.CertPool) *http.Client {
 	t := &http.Transport{
-		DialContext:         dialer.DialContext,
+		DialContext:         c.dialer.dial,
 		TLSHandshakeTimeout: dialTimeout,
 		MaxIdleConns:        1,
 		IdleConnTimeout:     30 * time.Second,
@@ -79,17 +111,49 @@ func newTransport(proxy *url.URL) *http.Transport {
 		ReadBufferSize:      4 << 10,
 		DisableCompression:  true,
 	}
-	if proxy != nil {
-		t.Proxy = http.ProxyURL(proxy)
+	if trusted != nil {
+		t.TLSClientConfig = &tls.Config{RootCAs: trusted, MinVersion: tls.VersionTLS12}
 	}
-	return t
+	if c.proxy != nil {
+		t.Proxy = http.ProxyURL(c.proxy)
+	}
+	return &http.Client{Transport: t, CheckRedirect: c.checkRedirect}
 }
 
-// checkRedirect follows only what keeps method and body.
-func checkRedirect(r *http.Request, via []*http.Request) error {
+// refresh reads what may have been replaced. It returns what the next attempt goes
+// with.
+func (c *Client) refresh() (by *http.Client, authorization string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.authorities != nil {
+		trusted, err := c.authorities.read()
+		if err != nil {
+			return nil, "", err
+		}
+		if trusted != nil {
+			if c.http != nil {
+				c.http.CloseIdleConnections()
+			}
+			c.http = c.newHTTP(trusted)
+		}
+	}
+	if c.token != nil {
+		token, err := c.token.read()
+		if err != nil {
+			return nil, "", err
+		}
+		authorization = "Bearer " + token
+	}
+	return c.http, authorization, nil
+}
+
+// checkRedirect follows only what keeps method and body, and not where a token would
+// be readable on the way. To another host the token doesn't go along.
+func (c *Client) checkRedirect(r *http.Request, via []*http.Request) error {
 	keeps := r.Response.StatusCode == http.StatusTemporaryRedirect ||
 		r.Response.StatusCode == http.StatusPermanentRedirect
-	if !keeps || len(via) > maxRedirects {
+	exposed := r.Header.Get("Authorization") != "" && r.URL.Scheme != "https" && via[0].URL.Scheme == "https"
+	if !keeps || exposed || len(via) > maxRedirects {
 		return http.ErrUseLastResponse
 	}
 	return nil
@@ -105,7 +169,13 @@ func (c *Client) Target() string {
 }
 
 // Close closes connections that are kept for the next attempt.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.http != nil {
+		c.http.CloseIdleConnections()
+	}
+}
 
 // Send makes one attempt to deliver items, each a JSON object. When it returns
 // without an error, the receiver has recorded durably all items but those that the
@@ -115,11 +185,26 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 func (c *Client) Send(ctx context.Context, items []json.RawMessage) (steps.Answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, fmt.Errorf("no answer within %v", c.timeout))
 	defer cancel()
+	by, authorization, err := c.refresh()
+	if err != nil {
+		return steps.Answer{}, err
+	}
 	request, err := c.request(ctx, items)
 	if err != nil {
 		return steps.Answer{}, err
 	}
-	response, err := c.http.Do(request)
+	if authorization != "" {
+		request.Header.Set("Authorization", authorization)
+	}
+	answer, err := attempt(ctx, by, request)
+	if err != nil {
+		c.elsewhere(by, err)
+	}
+	return answer, err
+}
+
+func attempt(ctx context.Context, by *http.Client, request *http.Request) (steps.Answer, error) {
+	response, err := by.Do(request)
 	if err != nil {
 		return steps.Answer{}, explain(ctx, err)
 	}
@@ -129,6 +214,18 @@ func (c *Client) Send(ctx context.Context, items []json.RawMessage) (steps.Answe
 		return steps.Answer{}, explain(ctx, err)
 	}
 	return answer, nil
+}
+
+// elsewhere makes the next attempt go to another address behind the name, if there
+// is one, after an attempt that another one can make good.
+func (c *Client) elsewhere(by *http.Client, err error) {
+	var refusal *Error
+	if errors.As(err, &refusal) && refusal.Final() {
+		return
+	}
+	if c.dialer.blame() {
+		by.CloseIdleConnections()
+	}
 }
 
 func (c *Client) request(ctx context.Context, items []json.RawMessage) (*http.Request, error) {
