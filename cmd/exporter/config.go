@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -24,14 +25,20 @@ type config struct {
 	once            bool
 	proxy           string
 	proxyURL        *url.URL
+	caFile          string
+	tokenFile       string
+	tokenOverHTTP   bool
+	directory       bool // path is one
+	stateFile       string
+	deleteAfter     time.Duration
 	version         bool
 
 	flags *flag.FlagSet
 }
 
-// twins are the flags that the environment can set as well. --proxy and --once are
-// not among them: the environment belongs to the job, which should not redirect
-// what is sent, and must not make the exporter exit.
+// twins are the flags that the environment can set as well. The others are not among
+// them: the environment belongs to the job, which should not redirect what is sent or
+// say who is trusted, have files read or deleted, or make the exporter exit.
 var twins = []string{"shutdown-timeout", "report-missing"}
 
 // twin is the environment variable of a flag.
@@ -52,6 +59,16 @@ func parse(args []string) (*config, error) {
 		"deliver the file as it is now, trying for --shutdown-timeout, and exit:\n      0 if all of it is recorded, 1 if not")
 	c.flags.StringVar(&c.proxy, "proxy", "",
 		"`URL` of an HTTP or SOCKS5 proxy; HTTP_PROXY of the environment is not used")
+	c.flags.StringVar(&c.caFile, "tls-ca-file", "",
+		"`FILE` with the certificates, in PEM, of the CA that the receiver's is from,\n      in place of the system's; may be replaced at any time")
+	c.flags.StringVar(&c.tokenFile, "token-file", "",
+		"`FILE` with a token, sent as Authorization: Bearer over TLS; may be replaced\n      at any time")
+	c.flags.BoolVar(&c.tokenOverHTTP, "token-over-http", false,
+		"send the token without TLS too, where anybody on the way can read it")
+	c.flags.StringVar(&c.stateFile, "state-file", "",
+		"`FILE` that remembers what was delivered of a directory; default .delivered in it")
+	c.flags.DurationVar(&c.deleteAfter, "delete-after", 0,
+		"delete files of a directory that are delivered and were last written so long\n      ago, such as 48h; without it none is deleted")
 	c.flags.BoolVar(&c.version, "version", false, "print the version and exit")
 	positional, err := interspersed(c.flags, args)
 	if err != nil || c.version {
@@ -82,6 +99,7 @@ func (c *config) check(positional []string) (err error) {
 		return fmt.Errorf("expected <file-path> and <receiver-hostname>, got %q", positional)
 	}
 	c.path, c.receiver = positional[0], positional[1]
+	c.directory = isDirectory(c.path)
 	switch {
 	case c.path == "":
 		return errors.New("<file-path> is empty")
@@ -89,14 +107,39 @@ func (c *config) check(positional []string) (err error) {
 		return fmt.Errorf("<file-path> %q holds a variable that was not expanded: no shell reads this command", c.path)
 	case c.shutdownTimeout <= 0:
 		return fmt.Errorf("--shutdown-timeout=%v must be longer than 0", c.shutdownTimeout)
-	}
-	if _, err := client.ParseTarget(c.receiver); err != nil {
-		return err
+	case c.deleteAfter < 0:
+		return fmt.Errorf("--delete-after=%v must not be negative", c.deleteAfter)
+	case !c.directory && (c.stateFile != "" || c.deleteAfter != 0):
+		return fmt.Errorf("--state-file and --delete-after are for a directory, but %q is none: end it in / if it is to be one", c.path)
 	}
 	if c.proxy != "" {
-		c.proxyURL, err = client.ParseProxy(c.proxy)
+		if c.proxyURL, err = client.ParseProxy(c.proxy); err != nil {
+			return err
+		}
+	}
+	sender, err := c.sender() // it does not connect
+	if err == nil {
+		sender.Close()
 	}
 	return err
+}
+
+// isDirectory reports whether the path is a directory, or is to be one.
+func isDirectory(path string) bool {
+	info, err := os.Stat(path)
+	return strings.HasSuffix(path, "/") || err == nil && info.IsDir()
+}
+
+// sender is the client that the arguments ask for.
+func (c *config) sender() (*client.Client, error) {
+	sender, err := client.New(c.receiver, client.Options{
+		Proxy: c.proxyURL, UserAgent: "ci-jobs-metrics-exporter/" + version,
+		CAFile: c.caFile, TokenFile: c.tokenFile, PlainToken: c.tokenOverHTTP,
+	})
+	if errors.Is(err, client.ErrPlainToken) {
+		err = fmt.Errorf("%w, or give --token-over-http", err)
+	}
+	return sender, err
 }
 
 // fromEnvironment sets the flags that the command line leaves alone. A value that

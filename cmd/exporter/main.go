@@ -22,7 +22,6 @@ import (
 	"syscall"
 
 	"ci-jobs-metrics/internal/exporter"
-	"ci-jobs-metrics/internal/steps/client"
 )
 
 func main() {
@@ -83,7 +82,7 @@ func listen() <-chan os.Signal {
 // deliver runs the exporter. The first signal asks it to finish, the second ends
 // it as it is.
 func deliver(c *config, env exporter.Environ, log *slog.Logger, signals <-chan os.Signal) int {
-	sender, err := client.New(c.receiver, client.Options{Proxy: c.proxyURL, UserAgent: "ci-jobs-metrics-exporter/" + version})
+	sender, err := c.sender()
 	if err != nil { // can't be: parse has tried
 		log.Error("no receiver", "error", err)
 		return exitLost
@@ -100,6 +99,7 @@ func deliver(c *config, env exporter.Environ, log *slog.Logger, signals <-chan o
 		done <- do(ctx, exporter.Options{
 			Path: c.path, Send: sender.Send, Receiver: sender.Target(), Environ: env, Log: log,
 			ShutdownTimeout: c.shutdownTimeout, ReportMissing: c.reportMissing,
+			Directory: c.directory, Memory: c.stateFile, DeleteAfter: c.deleteAfter,
 		})
 	}()
 	for {

@@ -14,6 +14,7 @@ var (
 )
 
 const usage = `Usage: exporter [flags] <file-path> <receiver-hostname>
+       exporter [flags] <directory>/ <receiver-hostname>
        exporter --help
 `
 
@@ -26,6 +27,9 @@ as a service container of the job's pod.
   <file-path>          the file, also if it or its directory isn't there yet.
                        Regular, at most 1 MiB; symbolic links out of its directory
                        are not followed.
+  <directory>/         for several jobs: each <job id>.json in it is one job's file.
+                       What was delivered is remembered in .delivered beside them;
+                       no file is deleted without --delete-after.
   <receiver-hostname>  host, host:port or URL of the receiver
 
 In .gitlab-ci.yml, in the template whose use is to be counted:

@@ -34,8 +34,13 @@ type Delivery struct {
 	added chan struct{} // holds one: there may be items
 	hurry chan struct{} // holds one: don't pause
 
+	// settled, if set before Run, is told of items that need not be sent again: they
+	// were delivered or refused for good.
+	settled func([]Item)
+
 	mu       sync.Mutex
 	pending  []Item
+	bytes    int                     // of pending
 	lost     int                     // items that will never be delivered
 	idle     chan struct{}           // closed while nothing is pending
 	deadline time.Time               // when Run will be stopped; zero if that isn't known
@@ -76,7 +81,28 @@ func (d *Delivery) Add(items ...Item) {
 		d.idle = make(chan struct{})
 	}
 	d.pending = append(d.pending, items...)
+	for i := range items {
+		d.bytes += len(items[i].JSON)
+	}
 	poke(d.added)
+}
+
+// Backlog is how many items wait to be sent, and of how many bytes.
+func (d *Delivery) Backlog() (items, bytes int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.pending), d.bytes
+}
+
+// start begins to deliver, until the returned function is called.
+func (d *Delivery) start(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { d.Run(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // Hurry makes the next attempt start now, and keeps attempts and pauses short
@@ -192,11 +218,11 @@ func (d *Delivery) attempt(ctx context.Context, batch []Item) (asked time.Durati
 	switch {
 	case err == nil:
 		refused := d.report.delivered(batch, answer)
-		d.settle(len(batch), refused)
+		d.settle(batch, refused)
 		return 0, false
 	case isRefusal && refusal.Final():
 		d.report.refused(batch, refusal)
-		d.settle(len(batch), len(batch))
+		d.settle(batch, len(batch))
 		return 0, false
 	case ctx.Err() == nil:
 		d.report.failed(len(batch), err)
@@ -212,11 +238,17 @@ func (d *Delivery) attempt(ctx context.Context, batch []Item) (asked time.Durati
 	return asked, true
 }
 
-// settle takes the first n pending items off the queue.
-func (d *Delivery) settle(n, refused int) {
+// settle takes a batch, the first pending items, off the queue.
+func (d *Delivery) settle(batch []Item, refused int) {
+	if d.settled != nil {
+		d.settled(batch) // before anybody learns that nothing is pending
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.pending = slices.Delete(d.pending, 0, n)
+	d.pending = slices.Delete(d.pending, 0, len(batch))
+	for i := range batch {
+		d.bytes -= len(batch[i].JSON)
+	}
 	d.lost += refused
 	if len(d.pending) == 0 {
 		d.pending = nil // a large file's memory is not kept

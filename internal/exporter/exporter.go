@@ -18,13 +18,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
-	"sync"
 	"time"
 
-	"ci-jobs-metrics/internal/exporter/file"
 	"ci-jobs-metrics/internal/exporter/watch"
 )
 
@@ -37,7 +34,7 @@ const lastWatch = 500 * time.Millisecond
 
 // Options say what to send where. Path, Send, Environ and Log are needed.
 type Options struct {
-	Path            string
+	Path            string // of the file
 	Send            Sender
 	Receiver        string // for the log: where Send sends to
 	Environ         Environ
@@ -46,6 +43,10 @@ type Options struct {
 	ReportMissing   bool                           // also for jobs without CI_METRICS_NAME
 	Poll            bool                           // don't rely on the system's announcements
 	Backoff         func(failed int) time.Duration // nil: Backoff
+
+	Directory   bool          // Path is a directory with a file per job: <job id>.json
+	Memory      string        // file that remembers what was delivered of a directory; empty: .delivered in it
+	DeleteAfter time.Duration // delete files of a directory that are delivered and as old; 0: never
 }
 
 // Errors of Run and Once. What was lost is in the log.
@@ -60,9 +61,12 @@ var (
 // then for as long as something is pending, at most for the shutdown timeout. It
 // never ends before ctx does.
 func Run(ctx context.Context, o Options) error {
+	if o.Directory {
+		return newDirectory(o).run(ctx)
+	}
 	e := newExporter(o)
 	e.Log.Info("waiting for the job's file", "file", e.Path, "receiver", e.Receiver)
-	stop := e.start(context.Background()) // delivery goes on when ctx is done
+	stop := e.delivery.start(context.Background()) // delivery goes on when ctx is done
 	watcher := watch.Start(e.Path, watch.Options{Log: e.Log, Poll: e.Poll})
 	defer watcher.Close()
 	for ctx.Err() == nil {
@@ -80,6 +84,9 @@ func Run(ctx context.Context, o Options) error {
 // Once sends what is in the file now. It returns without error once all of it is
 // recorded, and gives up when ctx is done or the shutdown timeout has passed.
 func Once(ctx context.Context, o Options) error {
+	if o.Directory {
+		return newDirectory(o).once(ctx)
+	}
 	e := newExporter(o)
 	e.look()
 	switch {
@@ -93,7 +100,7 @@ func Once(ctx context.Context, o Options) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.ShutdownTimeout)
 	defer cancel()
-	stop := e.start(ctx)
+	stop := e.delivery.start(ctx)
 	deadline, _ := ctx.Deadline()
 	e.delivery.Hurry(deadline)
 	select {
@@ -113,21 +120,12 @@ func Once(ctx context.Context, o Options) error {
 
 type exporter struct {
 	Options
-	intake   *Intake
+	*source
 	delivery *Delivery
-
-	// Of the latest look at the file.
-	absent  bool
-	trouble string // why it can't be read
-	half    bool   // its end is missing
-	empty   bool
-	faulty  bool
-
-	seen bool            // an item about this job was ever there
-	said map[string]bool // faults that were logged
 }
 
-func newExporter(o Options) *exporter {
+// complete fills in what the options leave out.
+func (o Options) complete() Options {
 	if o.ShutdownTimeout == 0 {
 		o.ShutdownTimeout = DefaultShutdownTimeout
 	}
@@ -137,65 +135,22 @@ func newExporter(o Options) *exporter {
 	if o.Backoff == nil {
 		o.Backoff = Backoff
 	}
-	return &exporter{
-		Options:  o,
-		intake:   NewIntake(o.Environ, o.Log),
-		delivery: NewDelivery(o.Send, o.Backoff, o.Log),
-		said:     make(map[string]bool),
-	}
+	return o
 }
 
-// start begins to deliver, until the returned function is called.
-func (e *exporter) start(ctx context.Context) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	running.Go(func() { e.delivery.Run(ctx) })
-	return func() {
-		cancel()
-		running.Wait()
+func newExporter(o Options) *exporter {
+	o = o.complete()
+	return &exporter{
+		Options:  o,
+		source:   newSource(o.Path, NewIntake(o.Environ, o.Log), o.Log),
+		delivery: NewDelivery(o.Send, o.Backoff, o.Log),
 	}
 }
 
 // look reads the file and queues what is new in it.
 func (e *exporter) look() {
-	content, err := file.Read(e.Path)
-	e.absent = errors.Is(err, fs.ErrNotExist)
-	e.half, e.empty, e.faulty = false, false, false
-	switch {
-	case e.absent:
-		e.trouble = ""
-		return
-	case err != nil:
-		if e.trouble != err.Error() {
-			e.trouble = err.Error()
-			e.Log.Error("the file can't be read", "file", e.Path, "reason", err)
-		}
-		return
-	}
-	e.sayFaults(content.Faults)
-	fresh, ours := e.intake.Take(content)
-	e.delivery.Add(fresh...)
-	e.seen = e.seen || ours > 0
-	e.trouble, e.faulty = "", len(content.Faults) > 0
-	e.empty = content.Blank() && !e.seen
-	e.half = e.empty || content.Half && !content.Blank() // emptied after it was read: nothing is lost
-}
-
-// sayFaults logs each fault once, and not all of a file that is no JSON at all.
-func (e *exporter) sayFaults(faults []file.Fault) {
-	const shown, remembered = 10, 1000
-	if len(e.said) > remembered {
-		clear(e.said)
-	}
-	for i, fault := range faults {
-		text := fault.String()
-		if i == shown {
-			text = fmt.Sprintf("and %d more lines", len(faults)-shown)
-		}
-		if i <= shown && !e.said[text] {
-			e.said[text] = true
-			e.Log.Error("not sent: the file is not well-formed JSON", "file", e.Path, "fault", text)
-		}
+	if content := e.read(); content != nil {
+		e.delivery.Add(e.take(content)...)
 	}
 }
 
@@ -235,15 +190,6 @@ func (e *exporter) watchOn(changed <-chan struct{}, deadline time.Time) {
 			e.look() // where changes aren't announced
 			return
 		}
-	}
-}
-
-func (e *exporter) sayHalf() {
-	switch {
-	case e.empty:
-		e.Log.Error("not sent: the file is empty", "file", e.Path)
-	case e.half:
-		e.Log.Error("not sent: the file ends in the middle of a JSON value", "file", e.Path)
 	}
 }
 

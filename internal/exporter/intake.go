@@ -3,6 +3,7 @@ package exporter
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"log/slog"
 	"time"
@@ -16,6 +17,9 @@ type Item struct {
 	ID   string          // under which the receiver counts it once
 	Name string          // for the log
 	JSON json.RawMessage // an object of the wire, complete
+
+	file string // of a directory: which file it is from
+	key  uint64 // in that file
 }
 
 // maxSeen bounds what is remembered of items that were taken. Forgetting costs
@@ -31,6 +35,7 @@ type Intake struct {
 	identity string // of the first file that had items of ours; a rewrite by mv doesn't change it
 	stale    []byte // text of a file that was another job's, for as long as only appended to
 	seen     map[[sha256.Size]byte]bool
+	settled  func(key uint64) bool // says what was delivered before this Intake was made; nil: nothing
 }
 
 // NewIntake returns an Intake that fills in from the environment.
@@ -61,7 +66,9 @@ func (in *Intake) Take(c *file.Content) (fresh []Item, ours int) {
 		if ours++; in.identity == "" {
 			in.identity = c.Identity
 		}
-		if sent := in.item(f, content, c.Modified, count); in.first(sent.ID, content) {
+		sent := in.item(f, content, c.Modified, count)
+		if key, first := in.first(sent.ID, content); first {
+			sent.key = key
 			fresh = append(fresh, sent)
 		}
 	}
@@ -94,14 +101,15 @@ func (in *Intake) item(f fields, content []byte, modified time.Time, count *coun
 }
 
 // first reports whether the content was never taken under that id, and remembers
-// that it now is.
-func (in *Intake) first(id string, content []byte) bool {
-	key := sha256.Sum256(append([]byte(id+"\x00"), content...))
-	if in.seen[key] {
-		return false
+// that it now is. key stands for the two.
+func (in *Intake) first(id string, content []byte) (key uint64, first bool) {
+	sum := sha256.Sum256(append([]byte(id+"\x00"), content...))
+	key = binary.BigEndian.Uint64(sum[:])
+	if in.seen[sum] || in.settled != nil && in.settled(key) {
+		return key, false
 	}
-	in.seen[key] = true
-	return true
+	in.seen[sum] = true
+	return key, true
 }
 
 // leftOver reports whether the item is about another job, whose file is still
@@ -125,7 +133,7 @@ func (in *Intake) leftOver(f fields, c *file.Content, item file.Item) bool {
 }
 
 func (in *Intake) logLeftOver(f fields, content []byte, modified time.Time) {
-	if in.first("left over", content) {
+	if _, first := in.first("left over", content); first {
 		in.log.Warn("ignored: it is about another job", "name", f.text("name"), "job_id", f.text("job_id"),
 			"written", modified.UTC().Format(time.RFC3339), "this_job", in.env.value("CI_JOB_ID"))
 	}

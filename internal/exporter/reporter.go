@@ -3,6 +3,7 @@ package exporter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"time"
@@ -24,6 +25,7 @@ type reporter struct {
 	attempts int // failed ones since the last delivery
 	failure  string
 	at       time.Time // when failure was logged
+	kept     bool      // what isn't delivered at the end is there at the next start
 }
 
 // delivered returns how many of the items the receiver rejected.
@@ -40,7 +42,7 @@ func (r *reporter) delivered(batch []Item, answer steps.Answer) (rejected int) {
 		attrs = append(attrs, "rejected", rejected)
 	}
 	r.log.Info("delivered", attrs...)
-	*r = reporter{log: r.log}
+	*r = reporter{log: r.log, kept: r.kept}
 	r.problems(slog.LevelError, "rejected: this job does not count", batch, answer.Rejected)
 	r.problems(slog.LevelWarn, "counted, but to be mended", batch, answer.Warnings)
 	return rejected
@@ -48,7 +50,7 @@ func (r *reporter) delivered(batch []Item, answer steps.Answer) (rejected int) {
 
 func (r *reporter) refused(batch []Item, refusal *client.Error) {
 	r.log.Error("refused for good: not counted", "items", len(batch), "status", refusal.Status, "reason", refusal.Reason)
-	*r = reporter{log: r.log}
+	*r = reporter{log: r.log, kept: r.kept}
 	r.problems(slog.LevelError, "rejected: this job does not count", batch, refusal.Rejected)
 }
 
@@ -87,11 +89,19 @@ func (r *reporter) undelivered(items []Item, err error) {
 	for _, item := range items[:min(len(items), shownProblems)] {
 		ids = append(ids, item.ID)
 	}
-	r.log.Error("lost: not delivered in time", "items", len(items), "ids", ids, "error", err)
+	message := "lost: not delivered in time"
+	if r.kept {
+		message = "not delivered in time: it is tried again at the next start"
+	}
+	r.log.Error(message, "items", len(items), "ids", ids, "error", err)
 }
 
 // kind is an error's text without our own port, which differs each time.
 func kind(err error) string {
+	var lookup *net.DNSError
+	if errors.As(err, &lookup) {
+		return fmt.Sprint("lookup ", lookup.Name, lookup.IsNotFound, lookup.IsTimeout)
+	}
 	var op *net.OpError
 	if errors.As(err, &op) && op.Err != nil {
 		return op.Op + " " + op.Err.Error()

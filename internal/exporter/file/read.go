@@ -35,6 +35,7 @@ type Content struct {
 	Parsed
 	Text     []byte    // all of it, in UTF-8 without a byte order mark
 	Modified time.Time // when the file was last written
+	Size     int64     // as of then, in bytes
 	Identity string    // the same for as long as the file isn't replaced; never empty
 }
 
@@ -70,7 +71,7 @@ func Read(path string) (*Content, error) {
 	if len(raw) > MaxSize {
 		return nil, tooLarge()
 	}
-	c := &Content{Modified: info.ModTime(), Identity: identity(f, info)}
+	c := &Content{Modified: info.ModTime(), Size: info.Size(), Identity: identity(f, info)}
 	text, half := toUTF8(raw)
 	c.Text, c.Parsed = text, Parse(text)
 	c.Half = c.Half || half

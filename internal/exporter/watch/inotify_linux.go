@@ -32,16 +32,24 @@ const (
 // the name that comes next. One directory would not do: when one further up is
 // moved away and made anew, the old one below hears nothing.
 type inotify struct {
-	dirs   []string // all of the path, from the root
-	names  []string // what is of interest in each; the last is the file
+	dirs   []string               // all of the path, from the root
+	names  []string               // what is of interest in each; the last is the file, or anyName
+	wanted func(name string) bool // of the names in a directory; nil: the path is a file
+	tell   func(name string)      // what changed in a directory; empty: anything
 	fd     int
 	events *os.File           // of fd, read through the runtime's poller: no thread waits
 	armed  map[int32][]string // per watch: the names that matter
 	buf    [4096]byte
 }
 
-func newNotifier(path string) (notifier, error) {
+// anyName stands for every name in a directory. No file can have it.
+const anyName = "/"
+
+func newNotifier(path string, wanted func(string) bool, tell func(string)) (notifier, error) {
 	dirs, names := split(path)
+	if wanted != nil {
+		dirs, names = append(dirs, path), append(names, anyName)
+	}
 	if len(names) == 0 {
 		return nil, errors.New("it is the root directory")
 	}
@@ -49,7 +57,7 @@ func newNotifier(path string) (notifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inotify can't be had: %w", err)
 	}
-	return &inotify{dirs: dirs, names: names, fd: fd, events: os.NewFile(uintptr(fd), "inotify")}, nil
+	return &inotify{dirs: dirs, names: names, wanted: wanted, tell: tell, fd: fd, events: os.NewFile(uintptr(fd), "inotify")}, nil
 }
 
 // split turns /a/b/file into the directories /, /a, /a/b and the names a, b, file.
@@ -103,6 +111,9 @@ func (n *inotify) announced() error {
 			return fmt.Errorf("%s is on %s", dir, name)
 		}
 	}
+	if n.wanted != nil {
+		return nil
+	}
 	path := filepath.Join(n.dirs[len(n.dirs)-1], n.names[len(n.names)-1])
 	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		return errors.New("it is a symbolic link")
@@ -151,35 +162,39 @@ func (n *inotify) wait() error {
 	}
 }
 
-func (n *inotify) matter(events []byte) bool {
+func (n *inotify) matter(events []byte) (matter bool) {
 	for len(events) >= eventSize {
 		wd := int32(binary.NativeEndian.Uint32(events))
 		mask := binary.NativeEndian.Uint32(events[4:])
 		end := eventSize + int(binary.NativeEndian.Uint32(events[12:]))
 		if end > len(events) { // can't be: the kernel gives whole events
+			n.tell("")
 			return true
 		}
 		name := bytes.TrimRight(events[eventSize:end], "\x00")
 		if n.matters(wd, mask, name) {
-			return true
+			matter = true
 		}
 		events = events[end:]
 	}
-	return false
+	return matter
 }
 
 func (n *inotify) matters(wd int32, mask uint32, name []byte) bool {
-	if mask&unix.IN_Q_OVERFLOW != 0 {
-		return true
-	}
 	names, ours := n.armed[wd]
-	if !ours { // of a directory that is no longer in the path
+	lost := mask&unix.IN_Q_OVERFLOW != 0
+	switch {
+	case !ours && !lost: // of a directory that is no longer in the path
 		return false
-	}
-	if mask&selfEvents != 0 || len(name) == 0 {
+	case lost || mask&selfEvents != 0 || len(name) == 0 ||
+		slices.ContainsFunc(names, func(ours string) bool { return ours == string(name) }):
+		n.tell("")
+		return true
+	case slices.Contains(names, anyName) && n.wanted(string(name)):
+		n.tell(string(name))
 		return true
 	}
-	return slices.ContainsFunc(names, func(ours string) bool { return ours == string(name) })
+	return false
 }
 
 // interrupt leaves the descriptor open, so that arm never uses one that by then

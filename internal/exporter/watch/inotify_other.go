@@ -4,6 +4,6 @@ package watch
 
 import "errors"
 
-func newNotifier(string) (notifier, error) {
+func newNotifier(string, func(string) bool, func(string)) (notifier, error) {
 	return nil, errors.New("this system is not Linux")
 }

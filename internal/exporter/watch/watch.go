@@ -5,6 +5,9 @@
 // and once at the start. Signals are hints: several changes make one, some mean
 // nothing, none is lost. The exporter reads the file on each.
 //
+// Or the path is a directory and all files in it are of interest whose names
+// [Options.Entries] accepts; [Watcher.Changed] tells which changed.
+//
 // Neither the file nor its directories need exist. On Linux the kernel tells what
 // happens in every directory of the path that does (inotify), so a directory that
 // is made, moved or replaced later is followed. Where it can't tell (network and
@@ -32,9 +35,12 @@ const settled = 2 * time.Second
 type Options struct {
 	Log  *slog.Logger // nil: silent
 	Poll bool         // look at the file instead of being told
+	// Entries, if not nil, says that the path is a directory, and which names in it
+	// are of interest.
+	Entries func(name string) bool
 }
 
-// A Watcher watches one file until it is closed.
+// A Watcher watches one file, or the files of one directory, until it is closed.
 type Watcher struct {
 	// C carries the signals. It is never closed.
 	C <-chan struct{}
@@ -47,6 +53,13 @@ type Watcher struct {
 	stopped sync.WaitGroup
 	polling string // why, as last logged
 	seen    look
+	entries bool     // the path is a directory
+	heard   []string // of changes in it since it was last armed; empty: any
+
+	mu    sync.Mutex
+	names map[string]bool // in a directory: what changed since Changed was called
+	all   bool            // and what else did is not known
+	took  time.Duration   // see Took
 }
 
 // A notifier is told by the system. It is used by one goroutine, but for
@@ -72,17 +85,78 @@ func Start(path string, o Options) *Watcher {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	w := &Watcher{path: path, log: o.Log, signals: make(chan struct{}, 1), stop: make(chan struct{})}
+	w := &Watcher{path: path, log: o.Log, signals: make(chan struct{}, 1), stop: make(chan struct{}),
+		entries: o.Entries != nil, names: make(map[string]bool), all: true, heard: []string{""}}
 	w.C = w.signals
 	if !o.Poll {
 		var err error
-		if w.notify, err = newNotifier(path); err != nil {
+		if w.notify, err = newNotifier(path, o.Entries, w.hear); err != nil {
 			w.notify = nil
 			w.explain(err)
 		}
 	}
 	w.stopped.Go(w.run)
 	return w
+}
+
+// maxNames bounds the names that Changed tells one by one.
+const maxNames = 10_000
+
+// hear keeps what happened in a directory until the path is armed again: whoever
+// looked before that could miss what the new watches don't tell any more.
+func (w *Watcher) hear(name string) {
+	if w.heard = append(w.heard, name); len(w.heard) > maxNames {
+		w.heard = []string{""}
+	}
+}
+
+// pass hands on what was heard.
+func (w *Watcher) pass() {
+	for _, name := range w.heard {
+		w.changed(name)
+	}
+	w.heard = w.heard[:0]
+}
+
+// changed remembers what happened in a directory; an empty name is anything.
+func (w *Watcher) changed(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if name == "" || len(w.names) >= maxNames {
+		w.all = true
+		clear(w.names)
+	}
+	if !w.all {
+		w.names[name] = true
+	}
+}
+
+// Changed returns the names in the directory that may have changed since it was last
+// called. all says that any may have, and none is named.
+func (w *Watcher) Changed() (names []string, all bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name := range w.names {
+		names = append(names, name)
+	}
+	all, w.all = w.all, false
+	clear(w.names)
+	return names, all
+}
+
+// Took says how long it took to look at all of the directory. Where it is looked at
+// regularly, that leaves most of the time for other things.
+func (w *Watcher) Took(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.took = d
+}
+
+// pause is the time between two looks.
+func (w *Watcher) pause() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return max(PollEvery, 20*w.took)
 }
 
 // Close ends watching. It returns when nothing of it is left.
@@ -106,8 +180,10 @@ func (w *Watcher) run() {
 	for !w.closed() {
 		if !usable || !w.arm() {
 			w.poll()
+			w.heard = append(w.heard[:0], "")
 			continue
 		}
+		w.pass()
 		w.signal()
 		if err := w.notify.wait(); err != nil && !w.closed() {
 			usable = false
@@ -153,12 +229,17 @@ func (w *Watcher) closed() bool {
 
 // poll looks at the file once after a while.
 func (w *Watcher) poll() {
-	timer := time.NewTimer(PollEvery)
+	timer := time.NewTimer(w.pause())
 	defer timer.Stop()
 	select {
 	case <-w.stop:
 		return
 	case <-timer.C:
+	}
+	if w.entries {
+		w.changed("") // only who knows the files can tell
+		w.signal()
+		return
 	}
 	now := lookAt(w.path)
 	if !now.same(w.seen) || now.fresh() {

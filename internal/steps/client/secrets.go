@@ -38,7 +38,7 @@ func (a *authorities) read() (*x509.CertPool, error) {
 	}
 	switch {
 	case err != nil && a.info != nil:
-		return nil, nil //nolint:nilerr // it is being replaced
+		return nil, nil // it is being replaced
 	case err != nil:
 		return nil, fmt.Errorf("the CA's certificate: %w", err)
 	}
