@@ -8,7 +8,7 @@
 // commands they have beside testscript's own. The others are Go, because they watch
 // many things at once: service_test.go has the receiver they play with, crowd_test.go
 // those who send it jobs, count_test.go who counts them, faults_test.go what breaks
-// its disk.
+// its disk, network_test.go networks to break.
 package test
 
 import (
