@@ -31,7 +31,6 @@ type jobPod struct {
 	t    *testing.T
 	name string
 	path string
-	args []string
 	cmd  *exec.Cmd
 	log  logtest.Buffer
 	done chan struct{}
@@ -68,9 +67,9 @@ func (s *street) signal(sig syscall.Signal) {
 }
 
 // pod starts an exporter for one more job.
-func (s *street) pod(args ...string) *jobPod {
+func (s *street) pod() *jobPod {
 	s.t.Helper()
-	p := &jobPod{t: s.t, name: fmt.Sprintf("job%d", len(s.pods)+1), args: args}
+	p := &jobPod{t: s.t, name: fmt.Sprintf("job%d", len(s.pods)+1)}
 	p.path = filepath.Join(s.dir, p.name, "metrics.json")
 	if err := os.Mkdir(filepath.Dir(p.path), 0o755); err != nil {
 		s.t.Fatal(err)
@@ -87,7 +86,7 @@ func (s *street) start(p *jobPod) {
 	const enter = `mount --bind "$0" /etc/resolv.conf && exec "$@"`
 	args := []string{"netns", "exec", s.exporters, "unshare", "-m", "sh", "-c", enter, filepath.Join(s.dir, "resolv.conf"),
 		filepath.Join(programs, "exporter"), p.path, s.target}
-	p.cmd, p.done = exec.Command("ip", append(args, p.args...)...), make(chan struct{})
+	p.cmd, p.done = exec.Command("ip", args...), make(chan struct{})
 	p.cmd.Stderr = &p.log
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "CI_SERVER_HOST=gitlab.example", "CI_JOB_ID=" + p.name,
 		"CI_JOB_NAME=" + p.name, "CI_PROJECT_PATH=group/app", "HOSTNAME=pod"}

@@ -167,6 +167,7 @@ func TestReceivers(t *testing.T) {
 	}{
 		"broken":     {status(500), "500 Internal Server Error"},
 		"limiting":   {status(429, "Retry-After", "1"), "429 Too Many Requests"},
+		"busy":       {status(503, "Retry-After", "1"), "503 Service Unavailable"},
 		"wrong host": {page, "right host"},
 		"moved":      {status(301, "Location", "http://elsewhere/steps"), "http://elsewhere/steps"},
 		"hanging up": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF"},

@@ -16,21 +16,25 @@ import (
 func TestWrongArgumentsStay(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
-		"got []":                   {},
-		`got [\"only-one\"]`:       {"only-one"},
-		`\"c\"`:                    {"a", "b", "c"},
-		"not defined: -no-such":    {"--no-such-flag", "a", "b"},
-		"invalid value":            {"a", "b", "--shutdown-timeout=soon"},
-		"longer than 0":            {"a", "b", "--shutdown-timeout", "-1s"},
-		"use http://":              {"a", "ftp://b"},
-		"variable that was not":    {"a", "$RECEIVER"},
-		"no shell reads":           {"$CI_PROJECT_DIR/a", "b"},
-		"<file-path> is empty":     {"", "b"},
-		"host name is empty":       {"a", ""},
-		"proxy":                    {"a", "b", "--proxy=ftp://p"},
-		"invalid boolean value":    {"a", "b", "--once=maybe"},
-		"flag needs an argument":   {"a", "b", "--proxy"},
-		`[\"a\" \"b\" \"--once\"]`: {"a", "b", "--", "--once"},
+		"got []":                    {},
+		`got [\"only-one\"]`:        {"only-one"},
+		`\"c\"`:                     {"a", "b", "c"},
+		"not defined: -no-such":     {"--no-such-flag", "a", "b"},
+		"invalid value":             {"a", "b", "--shutdown-timeout=soon"},
+		"longer than 0":             {"a", "b", "--shutdown-timeout", "-1s"},
+		"use http://":               {"a", "ftp://b"},
+		"variable that was not":     {"a", "$RECEIVER"},
+		"no shell reads":            {"$CI_PROJECT_DIR/a", "b"},
+		"<file-path> is empty":      {"", "b"},
+		"host name is empty":        {"a", ""},
+		"proxy":                     {"a", "b", "--proxy=ftp://p"},
+		"invalid boolean value":     {"a", "b", "--once=maybe"},
+		"flag needs an argument":    {"a", "b", "--proxy"},
+		"or give --token-over-http": {"a", "b", "--token-file=t"},
+		"TLS isn't spoken":          {"a", "b", "--tls-ca-file=c"},
+		"end it in /":               {"a", "b", "--state-file=s"},
+		"must not be negative":      {"a/", "b", "--delete-after=-1h"},
+		`[\"a\" \"b\" \"--once\"]`:  {"a", "b", "--", "--once"},
 	} {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
@@ -57,7 +61,8 @@ func TestWrongArgumentsOnce(t *testing.T) {
 func TestBadVariableIsReported(t *testing.T) {
 	t.Parallel()
 	p := newPod(t, jobEnv("CI_METRICS_EXPORTER_SHUTDOWN_TIMEOUT=soon", "CI_METRICS_EXPORTER_REPORT_MISSING=perhaps",
-		"CI_METRICS_EXPORTER_ONCE=true", "SHUTDOWN_TIMEOUT=1ns", "HTTP_PROXY=http://127.0.0.1:1", "http_proxy=http://127.0.0.1:1"))
+		"CI_METRICS_EXPORTER_ONCE=true", "CI_METRICS_EXPORTER_TOKEN_FILE=/etc/passwd", "CI_METRICS_EXPORTER_PROXY=http://127.0.0.1:1",
+		"LOG_LEVEL=x", "CI_JOB_STATUS=running", "SSL_CERT_FILE=/nowhere", "GODEBUG=x", "GOGC=x", "GOMAXPROCS=no", "SHUTDOWN_TIMEOUT=1ns", "HTTP_PROXY=http://127.0.0.1:1", "http_proxy=http://127.0.0.1:1"))
 	p.logs("CI_METRICS_EXPORTER_SHUTDOWN_TIMEOUT")
 	p.logs("default=5s")
 	p.logs("CI_METRICS_EXPORTER_REPORT_MISSING")
@@ -97,7 +102,8 @@ func TestHelpTeaches(t *testing.T) {
 		p := start(t, nil, "a", "b", flag)
 		p.ends(0)
 		for _, want := range []string{"<file-path>", "<receiver-hostname>", "after_script", "CI_METRICS_NAME", "--once",
-			"--proxy", "--report-missing", "--shutdown-timeout", "default 5s", "CI_METRICS_EXPORTER_SHUTDOWN_TIMEOUT", "Exit codes"} {
+			"--proxy", "--report-missing", "--shutdown-timeout", "--tls-ca-file FILE", "--token-file FILE", "--state-file FILE",
+			"--delete-after", "<directory>/", "default 5s", "CI_METRICS_EXPORTER_SHUTDOWN_TIMEOUT", "Exit codes"} {
 			p.logs(want)
 		}
 		for line := range strings.Lines(p.log.String()) {
