@@ -14,7 +14,7 @@ AGGREGATION := github.com/zapier/prom-aggregation-gateway@v0.9.0
 FUZZTIME  ?= 10s
 BENCHTIME ?= 1s
 SOAK      ?= 10m
-SERIES    ?= 10000,100000,1000000
+RUNS      ?= 200
 
 .PHONY: help
 help: ## List the targets
@@ -77,6 +77,10 @@ bench-scrape: build ## Measure scrapes beside other exposition libraries and gat
 .PHONY: soak
 soak: ## Overload a receiver for SOAK=10m, and judge what becomes of jobs, times and memory
 	$(GO) test ./test -count=1 -v -timeout 0 -run '^TestOverload$$' -soak $(SOAK)
+
+.PHONY: footprint
+footprint: ## Measure the exporter's size, memory and speed beside a minimal program, RUNS=200 of each
+	@scripts/footprint $(RUNS)
 
 .PHONY: clean
 clean: ## Remove what was built
