@@ -3,14 +3,6 @@
 SHELL := /bin/bash
 GO    ?= go
 
-VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-REVISION := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
-BRANCH   := $(shell git rev-parse --abbrev-ref HEAD 2>/dev/null || echo unknown)
-V        := github.com/prometheus/common/version
-LDFLAGS  := -s -w -X main.version=$(VERSION) -X main.revision=$(REVISION) -X $(V).Version=$(VERSION) -X $(V).Revision=$(REVISION) -X $(V).Branch=$(BRANCH)
-
-AGGREGATION := github.com/zapier/prom-aggregation-gateway@v0.9.0
-
 FUZZTIME  ?= 10s
 BENCHTIME ?= 1s
 SOAK      ?= 10m
@@ -31,8 +23,7 @@ run: build ## Start a receiver on :8080 with its ledger in this directory
 
 .PHONY: build
 build: ## Build bin/receiver and bin/exporter
-	@mkdir -p bin
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	GO='$(GO)' scripts/build bin
 
 .PHONY: test
 test: deps prometheus promtool ## Run all tests, with what they need installed or built first (as root on Debian)

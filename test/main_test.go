@@ -50,12 +50,15 @@ func run(m *testing.M) int {
 		return 1
 	}
 	programs = dir
-	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator),
-		"ci-jobs-metrics/cmd/receiver", "ci-jobs-metrics/cmd/exporter", "ci-jobs-metrics/demo")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "building the programs:", err)
-		return 1
+	for _, build := range []*exec.Cmd{
+		exec.Command("../scripts/build", dir),
+		exec.Command("go", "build", "-o", dir+string(filepath.Separator), "ci-jobs-metrics/demo"),
+	} {
+		build.Stderr = os.Stderr
+		if err := build.Run(); err != nil {
+			fmt.Fprintln(os.Stderr, "building the programs:", err)
+			return 1
+		}
 	}
 	return m.Run()
 }

@@ -45,18 +45,20 @@ func main() {
 	if flag.NArg() != 2 {
 		log.Fatal("usage: footprint [-runs 200] EXPORTER SIDECAR")
 	}
-	dir, err := os.MkdirTemp("", "footprint")
+	dir, err := os.MkdirTemp(filepath.Dir(flag.Arg(0)), "footprint") // not in /tmp, where others' files wake who watches
+	check(err)
+	dir, err = filepath.Abs(dir)
 	check(err)
 	defer os.RemoveAll(dir)
 	r := newReceiver(dir)
 	programs := []*program{{name: "exporter", path: flag.Arg(0)}, {name: "minimal", path: flag.Arg(1)}}
-	for i := range max(*runs, 2) {
+	for i := range max(*runs, 2) { // one of each kind at least
 		for _, p := range programs {
 			p.run(r, filepath.Join(dir, fmt.Sprint(p.name, i)), i%2 == 1)
 		}
 	}
 	fmt.Printf("%d runs of each, %s, %d processors, medians\n\n", max(*runs, 2), runtime.Version(), runtime.NumCPU())
-	fmt.Printf("%-46s %10s %10s\n", "", programs[0].name, programs[1].name)
+	fmt.Printf("%-54s %10s %10s\n", "", programs[0].name, programs[1].name)
 	row("binary, MB", "%.2f", programs, func(p *program) float64 { return p.size() / 1e6 })
 	for _, stage := range []string{waiting, overHTTP, overTLS} {
 		for _, field := range []string{"VmRSS", "VmHWM", "RssAnon"} {
@@ -74,7 +76,7 @@ func main() {
 }
 
 func row(what, format string, programs []*program, figure func(*program) float64) {
-	fmt.Printf("%-46s", what)
+	fmt.Printf("%-54s", what)
 	for _, p := range programs {
 		fmt.Printf(" %10s", fmt.Sprintf(format, figure(p)))
 	}

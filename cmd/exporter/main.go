@@ -58,6 +58,7 @@ func run(args []string, env exporter.Environ, stdin *os.File, stdout, stderr io.
 		return exitOK
 	}
 	c.fromEnvironment(env, log)
+	forgetStart()
 	return deliver(c, env, log, signals)
 }
 

@@ -39,6 +39,7 @@ type inotify struct {
 	fd     int
 	events *os.File           // of fd, read through the runtime's poller: no thread waits
 	armed  map[int32][]string // per watch: the names that matter
+	last   int32              // the watch of the file's own directory
 	buf    [4096]byte
 }
 
@@ -81,7 +82,11 @@ func (n *inotify) arm() error {
 		var wd int32
 		if wd, err = n.add(i); err == nil {
 			armed[wd] = append(armed[wd], n.names[i]) // one directory may be there twice, by a link
+			n.last = wd
 		}
+	}
+	if err != nil {
+		n.last = -1 // it isn't the file's own directory
 	}
 	for wd := range n.armed {
 		if armed[wd] == nil { // no longer in the path; its end may have removed it already
@@ -186,8 +191,13 @@ func (n *inotify) matters(wd int32, mask uint32, name []byte) bool {
 	switch {
 	case !ours && !lost: // of a directory that is no longer in the path
 		return false
-	case lost || mask&selfEvents != 0 || len(name) == 0 ||
-		slices.ContainsFunc(names, func(ours string) bool { return ours == string(name) }):
+	case lost || mask&selfEvents != 0 || len(name) == 0:
+		n.tell("")
+		return true
+	case len(names) == 1 && wd == n.last && n.wanted == nil && names[0] == string(name):
+		n.tell(names[0]) // the file
+		return true
+	case slices.ContainsFunc(names, func(ours string) bool { return ours == string(name) }):
 		n.tell("")
 		return true
 	case slices.Contains(names, anyName) && n.wanted(string(name)):

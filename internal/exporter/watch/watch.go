@@ -20,6 +20,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -54,7 +56,7 @@ type Watcher struct {
 	polling string // why, as last logged
 	seen    look
 	entries bool     // the path is a directory
-	heard   []string // of changes in it since it was last armed; empty: any
+	heard   []string // names that changed since the path was armed; empty: any, also of the path
 
 	mu    sync.Mutex
 	names map[string]bool // in a directory: what changed since Changed was called
@@ -170,24 +172,33 @@ func (w *Watcher) Close() {
 
 // run goes between being told and looking, as the path allows at the moment. The
 // order matters: the file is signalled after the path is armed, so that a change
-// in between is not missed.
+// in between is not missed. Only where nothing but the file changed it is signalled at
+// once, for the watches stay as they are.
 func (w *Watcher) run() {
 	if w.notify != nil {
 		defer w.notify.close()
 	}
-	usable := w.notify != nil
+	usable, told := w.notify != nil, false
 	w.signal()
 	for !w.closed() {
 		if !usable || !w.arm() {
 			w.poll()
-			w.heard = append(w.heard[:0], "")
+			w.heard, told = append(w.heard[:0], ""), false
 			continue
 		}
-		w.pass()
-		w.signal()
-		if err := w.notify.wait(); err != nil && !w.closed() {
+		if !told {
+			w.pass()
+			w.signal()
+		}
+		err := w.notify.wait()
+		if err != nil && !w.closed() {
 			usable = false
 			w.explain(err)
+		}
+		if told = err == nil && !slices.Contains(w.heard, ""); told {
+			w.pass()
+			w.signal()
+			runtime.Gosched() // whoever reads the file goes first; arming can wait
 		}
 	}
 }
