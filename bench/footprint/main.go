@@ -49,7 +49,7 @@ func main() {
 	check(err)
 	dir, err = filepath.Abs(dir)
 	check(err)
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	r := newReceiver(dir)
 	programs := []*program{{name: "exporter", path: flag.Arg(0)}, {name: "minimal", path: flag.Arg(1)}}
 	for i := range max(*runs, 2) { // one of each kind at least

@@ -266,3 +266,34 @@ func TestDirectoryAsSomebodyElse(t *testing.T) {
 		"gitlab.example/1/a", "gitlab.example/2/b", "gitlab.example/3/c")
 	p.term(0)
 }
+
+// It runs in every job: what it weighs is multiplied by a million. make footprint has
+// more figures.
+func TestFootprint(t *testing.T) {
+	info, err := os.Stat(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() > 7_000_000 {
+		t.Errorf("the program has %d bytes", info.Size())
+	}
+	p := newPod(t, jobEnv())
+	weight := func(stage string, most int) {
+		t.Helper()
+		time.Sleep(200 * time.Millisecond) // to become as it stays
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+		p.do(err)
+		_, rest, _ := strings.Cut(string(status), "VmRSS:")
+		var kib int
+		_, err = fmt.Sscan(rest, &kib)
+		p.do(err)
+		if kib*1024 > most {
+			t.Errorf("%s: %d bytes are resident, want at most %d", stage, kib*1024, most)
+		}
+	}
+	weight("waiting", 6_000_000)
+	p.write(`{}`)
+	p.sent(build)
+	weight("after sending", 8_000_000)
+	p.term(0)
+}
