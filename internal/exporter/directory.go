@@ -44,6 +44,7 @@ type directory struct {
 	scanned bool
 	deleted time.Time // when it was last looked for files to delete
 	trouble string    // why the directory can't be listed, as last logged
+	more    bool      // that there are too many files was logged
 	odd     int       // files whose names are no job's, as far as they were logged
 }
 
@@ -226,8 +227,12 @@ func (d *directory) list() (names []string, err error) {
 		}
 		if len(names) > 2*maxFiles {
 			names = newest(names)
+			d.sayMore()
 		}
 		if errors.Is(err, io.EOF) {
+			if len(names) > maxFiles {
+				d.sayMore()
+			}
 			return newest(names), nil
 		}
 		if err != nil {
@@ -238,7 +243,15 @@ func (d *directory) list() (names []string, err error) {
 
 func newest(names []string) []string {
 	slices.SortFunc(names, byJob)
-	return slices.Clone(names[max(0, len(names)-maxFiles*9/10):]) // as prune keeps
+	return slices.Clone(names[max(0, len(names)-maxFiles):])
+}
+
+func (d *directory) sayMore() {
+	if !d.more {
+		d.more = true
+		d.Log.Warn("there are more files than are looked at, which are those with the highest job ids; --delete-after makes room",
+			"files", maxFiles, "directory", d.Path)
+	}
 }
 
 // sayOdd logs a file that looks as if somebody expected it to be sent.

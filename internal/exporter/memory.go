@@ -19,7 +19,7 @@ import (
 
 // Limits of what is remembered of a directory.
 const (
-	maxFiles = 100_000
+	maxFiles = 100_000             // that are looked at; a tenth more are remembered between two prunings
 	maxKeys  = 1_000_000           // of all files
 	longGone = 30 * 24 * time.Hour // a file that was last written before that is over
 	tryAgain = time.Minute         // to write a memory that couldn't be written
@@ -67,6 +67,7 @@ type memory struct {
 	path    string
 	log     *slog.Logger
 	files   map[string]*record
+	keys    int      // of all files
 	out     *os.File // the file that was written last; nil: none yet
 	size    int      // of it, in bytes
 	compact int      // what it was when it was written anew
@@ -107,7 +108,11 @@ func (m *memory) load(oldest time.Time) error {
 	for lines.Scan() {
 		name, r, ok := parseRecord(lines.Text())
 		if ok && r.modified >= oldest.UnixNano() {
+			if before := m.files[name]; before != nil {
+				m.keys -= len(before.keys)
+			}
 			m.files[name] = r
+			m.keys += len(r.keys)
 		}
 	}
 	m.prune()
@@ -162,6 +167,7 @@ func (m *memory) add(name string, key uint64) {
 	}
 	if at, found := slices.BinarySearch(r.keys, key); !found {
 		r.keys, r.changed = slices.Insert(r.keys, at, key), true
+		m.keys++
 	}
 }
 
@@ -182,7 +188,7 @@ func (m *memory) set(name string, now record) {
 // save writes the record of a file.
 func (m *memory) save(name string) {
 	line := m.files[name].line(name)
-	if m.out != nil && m.size+len(line) < 2*m.compact+slack {
+	if m.out != nil && m.size+len(line) < 2*m.compact+slack && !m.tooMany() {
 		n, err := m.out.WriteString(line)
 		if m.size += n; err == nil {
 			return
@@ -195,10 +201,10 @@ func (m *memory) save(name string) {
 
 // saveAll writes everything anew, but not again and again where that fails.
 func (m *memory) saveAll() {
+	m.prune()
 	if !m.failed.IsZero() && time.Since(m.failed) < tryAgain {
 		return
 	}
-	m.prune()
 	m.forgetFile()
 	if err := m.rewrite(); err != nil {
 		m.failed = time.Now()
@@ -249,13 +255,14 @@ func (m *memory) write(f io.Writer) (size int, err error) {
 	return size, b.Flush() // has the error of every write before
 }
 
+// tooMany leaves room, so that not each file makes all be written anew.
+func (m *memory) tooMany() bool {
+	return len(m.files) > maxFiles+maxFiles/10 || m.keys > maxKeys+maxKeys/10
+}
+
 // prune forgets the oldest jobs if there are too many. Job ids count up.
 func (m *memory) prune() {
-	keys := 0
-	for _, r := range m.files {
-		keys += len(r.keys)
-	}
-	if len(m.files) <= maxFiles && keys <= maxKeys {
+	if !m.tooMany() {
 		return
 	}
 	names := make([]string, 0, len(m.files))
@@ -263,8 +270,8 @@ func (m *memory) prune() {
 		names = append(names, name)
 	}
 	slices.SortFunc(names, byJob)
-	for i := 0; len(m.files) > maxFiles*9/10 || keys > maxKeys*9/10; i++ {
-		keys -= len(m.files[names[i]].keys)
+	for i := 0; len(m.files) > maxFiles || m.keys > maxKeys; i++ {
+		m.keys -= len(m.files[names[i]].keys)
 		delete(m.files, names[i])
 	}
 }
