@@ -255,6 +255,7 @@ func TestDirectoryBacklog(t *testing.T) {
 	y.to.Set(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 	y.run()
 	y.logged("not delivered yet")
+	time.Sleep(500 * time.Millisecond) // in which it reads as far ahead as it will
 	y.to.Set(nil)
 	eventually(t, func() bool { return len(y.to.Jobs()) == total }, func() string { return fmt.Sprint(len(y.to.Jobs()), " jobs") })
 	y.stop()
