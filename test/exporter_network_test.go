@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -324,6 +325,33 @@ func TestNetworkFaults(t *testing.T) {
 			all[0].finish()
 			return all, from
 		}},
+		"one of two addresses answers 503": {time.Second, func(s *street) ([]*jobPod, time.Time) {
+			s.serve()
+			s.ip(s.receivers, "addr add 10.88.0.9/24 dev r0")
+			busy := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })}
+			s.t.Cleanup(func() { _ = busy.Close() })
+			go busy.Serve(s.listenAt("10.88.0.9:" + receiverPort))
+			s.names.set(0, "10.88.0.9", receiverHost)
+			all := []*jobPod{s.pod()}
+			from := time.Now()
+			all[0].finish()
+			all[0].logs("503 Service Unavailable")
+			return all, from
+		}},
+		"one of two addresses hangs, and the pod ends": {4 * time.Second, func(s *street) ([]*jobPod, time.Time) {
+			s.serve()
+			s.ip(s.receivers, "addr add 10.88.0.9/24 dev r0")
+			s.listenAt("10.88.0.9:" + receiverPort) // connections are made, and nobody takes them
+			s.names.set(0, "10.88.0.9", receiverHost)
+			p := s.pod()
+			p.finish()
+			time.Sleep(200 * time.Millisecond)
+			from := time.Now()
+			p.end(syscall.SIGTERM) // with 5 s
+			p.logs("no answer in half of the time")
+			p.logs("msg=delivered")
+			return nil, from
+		}},
 		"name server fails, then answers": {patience, func(s *street) ([]*jobPod, time.Time) {
 			s.serve()
 			s.names.set(2) // SERVFAIL
@@ -345,13 +373,13 @@ func TestNetworkFaults(t *testing.T) {
 		"connections reset in the middle of the request": {patience, func(s *street) ([]*jobPod, time.Time) {
 			s.serve()
 			s.target = receiverName + ":9"
-			go (&resetting{street: s, resets: 2 * pods}).serve(s.listen("9"))
+			go (&resetting{street: s, resets: 2 * pods}).serve(s.listenAt(receiverHost + ":9"))
 			return s.several(pods), time.Now()
 		}},
 		"connections reset in the middle of the answer": {patience, func(s *street) ([]*jobPod, time.Time) {
 			s.serve()
 			s.target = receiverName + ":9"
-			go (&resetting{street: s, resets: 2 * pods, answers: true}).serve(s.listen("9"))
+			go (&resetting{street: s, resets: 2 * pods, answers: true}).serve(s.listenAt(receiverHost + ":9"))
 			return s.several(pods), time.Now()
 		}},
 		"cable unplugged, then plugged in": {patience, func(s *street) ([]*jobPod, time.Time) {

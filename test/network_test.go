@@ -113,12 +113,12 @@ func (n *network) within(namespace string, f func() error) error {
 	return <-done
 }
 
-// listen listens on the receivers' host.
-func (n *network) listen(port string) net.Listener {
+// listenAt listens on the receivers' host.
+func (n *network) listenAt(address string) net.Listener {
 	n.t.Helper()
 	var l net.Listener
 	if err := n.within(n.receivers, func() (err error) {
-		l, err = net.Listen("tcp", receiverHost+":"+port)
+		l, err = net.Listen("tcp", address)
 		return err
 	}); err != nil {
 		n.t.Fatal(err)
