@@ -50,7 +50,8 @@ func TestTLS(t *testing.T) {
 		t.Helper()
 		var log logtest.Buffer
 		cmd := exec.Command(filepath.Join(programs, "exporter"), append(flags, filepath.Join(dir, "a.json"), "https://"+address)...)
-		cmd.Env, cmd.Stderr = []string{"CI_SERVER_HOST=g", "CI_JOB_ID=1"}, &log
+		// A job's own CA is not the exporter's.
+		cmd.Env, cmd.Stderr = []string{"CI_SERVER_HOST=g", "CI_JOB_ID=1", "SSL_CERT_FILE=" + ca, "SSL_CERT_DIR=" + dir}, &log
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
