@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"sync"
 	"time"
@@ -31,6 +32,8 @@ import (
 // Limits of one attempt.
 const (
 	attemptTimeout = 10 * time.Second // from dialling to the end of the answer
+	firstChance    = time.Second      // that one of several addresses has to answer a small request; doubled each time
+	smallRequest   = 16 << 10         // bytes
 	maxRedirects   = 5
 	maxAnswer      = 4 << 20 // bytes; the most problems that an answer lists fit
 )
@@ -63,6 +66,7 @@ type Client struct {
 	authorities *authorities // nil: the system's
 	token       *token       // nil: none
 	http        *http.Client // nil: not known yet whom to trust
+	late        int          // attempts in a row that ended because an address didn't answer in its chance
 }
 
 // ErrPlainToken says that a token is given, but neither TLS nor Options.PlainToken.
@@ -185,6 +189,8 @@ func (c *Client) Close() {
 func (c *Client) Send(ctx context.Context, items []json.RawMessage) (steps.Answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, fmt.Errorf("no answer within %v", c.timeout))
 	defer cancel()
+	ctx, over := c.chance(ctx, items)
+	defer over()
 	by, authorization, err := c.refresh()
 	if err != nil {
 		return steps.Answer{}, err
@@ -200,7 +206,40 @@ func (c *Client) Send(ctx context.Context, items []json.RawMessage) (steps.Answe
 	if err != nil {
 		c.elsewhere(by, err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.late++; !errors.Is(err, errLate) {
+		c.late = 0
+	}
 	return answer, err
+}
+
+// errLate is why an attempt is ended early.
+var errLate = errors.New("no answer in a while: another address behind the name is tried")
+
+// chance ends an attempt early if another address behind the name may answer sooner: a
+// receiver that hangs takes connections, and would hold up the job for as long as an
+// attempt may take. The time doubles with each attempt that ended so, for all may be
+// slow; ids make it harmless that several have the request.
+func (c *Client) chance(ctx context.Context, items []json.RawMessage) (attempt context.Context, over func()) {
+	size := 0
+	for _, item := range items {
+		size += len(item)
+	}
+	if size > smallRequest {
+		return ctx, func() {}
+	}
+	c.mu.Lock()
+	limit := firstChance << min(c.late, 10)
+	c.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+		if c.dialer.others() {
+			timer := time.AfterFunc(limit, func() { cancel(errLate) })
+			context.AfterFunc(ctx, func() { timer.Stop() })
+		}
+	}})
+	return ctx, func() { cancel(nil) }
 }
 
 func attempt(ctx context.Context, by *http.Client, request *http.Request) (steps.Answer, error) {

@@ -46,6 +46,13 @@ func (d *dialer) blame() (others bool) {
 	return d.several
 }
 
+// others reports whether there is more than one address to choose from.
+func (d *dialer) others() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.several
+}
+
 // fail notes that an address failed just now. d.mu is held.
 func (d *dialer) fail(address string) {
 	d.failed = append(slices.DeleteFunc(d.failed, func(a string) bool { return a == address }), address)

@@ -2,10 +2,15 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -132,5 +137,48 @@ func TestDialErrors(t *testing.T) {
 	cancel()
 	if _, err := behind("127.9.3.1").dial(ctx, "tcp", "receiver:1"); err == nil {
 		t.Error("connected though it was cancelled")
+	}
+}
+
+// Where there are several addresses, one that doesn't answer soon is left for the next;
+// but when all are slow they get their time.
+func TestSlowAddresses(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var hosts []string
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		at, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+		mu.Lock()
+		hosts = append(hosts, at.(*net.TCPAddr).IP.String())
+		mu.Unlock()
+		time.Sleep(firstChance * 13 / 10)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"recorded":1,"duplicates":0}`))
+	}))
+	server.Listener = l
+	server.Start()
+	t.Cleanup(server.Close)
+	c, err := New(fmt.Sprintf("receiver:%d", l.Addr().(*net.TCPAddr).Port), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	c.dialer.lookUp = behind("127.9.4.1", "127.9.4.2").lookUp
+	small, large := []json.RawMessage{[]byte(`{}`)}, []json.RawMessage{[]byte(`{"a":"` + strings.Repeat("x", smallRequest) + `"}`)}
+	for i, step := range []struct {
+		items []json.RawMessage
+		want  error
+	}{{small, errLate}, {small, nil}, {large, nil}, {small, errLate}} {
+		if _, err := c.Send(t.Context(), step.items); !errors.Is(err, step.want) {
+			t.Errorf("attempt %d: error %v, want %v", i+1, err, step.want)
+		}
+	}
+	server.Close() // all handlers are over
+	if got := strings.Join(hosts, " "); got != "127.9.4.1 127.9.4.2 127.9.4.2 127.9.4.2" {
+		t.Errorf("asked %s", got)
 	}
 }

@@ -36,7 +36,6 @@ func certificate(r *stepstest.Receiver) string {
 func TestPrivateCA(t *testing.T) {
 	t.Parallel()
 	to := stepstest.NewTLS(t)
-	to.Config.ErrorLog = nil
 	path := filepath.Join(t.TempDir(), "ca.pem")
 	c := newClient(t, to.URL, client.Options{CAFile: path})
 	for _, step := range []struct{ file, want string }{
