@@ -62,11 +62,30 @@ func (f fields) text(name string) string {
 	if raw[0] == '-' || '0' <= raw[0] && raw[0] <= '9' {
 		return string(raw)
 	}
+	if plain(raw) {
+		return strings.TrimSpace(string(raw[1 : len(raw)-1]))
+	}
 	var s string
 	if json.Unmarshal(raw, &s) != nil {
 		return ""
 	}
 	return strings.TrimSpace(s)
+}
+
+// plain reports whether JSON is a string that stands for itself: the usual case, and
+// the pod may not have the time for more than that needs.
+func plain(raw []byte) bool {
+	return len(raw) >= 2 && raw[0] == '"' && raw[len(raw)-1] == '"' && selfEvident(raw[1:len(raw)-1])
+}
+
+// selfEvident reports whether a text is the same within a JSON string.
+func selfEvident[T string | []byte](text T) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // says reports whether the file has a value for the field: not if it is missing,
@@ -91,7 +110,14 @@ func (f fields) known(name string) string {
 	return f.text(name)
 }
 
-func (f fields) set(name, value string) { f[name] = encode(value) }
+func (f fields) set(name, value string) { f[name] = quoted(value) }
+
+func quoted(text string) json.RawMessage {
+	if selfEvident(text) {
+		return json.RawMessage(`"` + text + `"`)
+	}
+	return encode(text)
+}
 
 // encode is JSON as short as it gets: with < as <, not as an escape.
 func encode(value any) json.RawMessage {
@@ -122,16 +148,39 @@ func (f fields) fill(env Environ, modified time.Time) {
 }
 
 // canonical is the object however its fields were ordered and spaced.
-func (f fields) canonical() json.RawMessage { return encode(f) }
+func (f fields) canonical() json.RawMessage {
+	return f.object(slices.Sorted(maps.Keys(f)))
+}
 
 // wire is what is sent: no field that means nothing to the receiver, however much
 // the file says beside.
 func (f fields) wire() json.RawMessage {
-	known := fields{}
+	var known []string
 	for _, name := range wireFields {
-		if raw, ok := f[name]; ok && name != "job_id" {
-			known[name] = raw
+		if _, ok := f[name]; ok && name != "job_id" {
+			known = append(known, name)
 		}
 	}
-	return encode(known)
+	slices.Sort(known)
+	return f.object(known)
+}
+
+// object is the JSON object of some of the fields, without space.
+func (f fields) object(names []string) json.RawMessage {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, name := range names {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.Write(quoted(name))
+		b.WriteByte(':')
+		if raw := f[name]; plain(raw) {
+			b.Write(raw)
+		} else if json.Compact(&b, raw) != nil { // can't be: all values were read from JSON
+			return nil
+		}
+	}
+	b.WriteByte('}')
+	return b.Bytes()
 }
