@@ -287,7 +287,7 @@ func TestDirectoryIsKept(t *testing.T) {
 	next := y.again()
 	next.options.ShutdownTimeout = patience
 	next.run()
-	next.to.has(t, id(1, "a"))
+	next.logged("msg=delivered recorded=1 duplicates=0 name=a id=" + id(1, "a")) // an attempt that was given up may arrive as well
 	next.stop()
 }
 
