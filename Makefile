@@ -3,10 +3,13 @@
 SHELL := /bin/bash
 GO    ?= go
 
+AGGREGATION := github.com/zapier/prom-aggregation-gateway@v0.9.0
+
 FUZZTIME  ?= 10s
 BENCHTIME ?= 1s
 SOAK      ?= 10m
 RUNS      ?= 200
+SERIES    ?= 10000,100000,1000000
 
 .PHONY: help
 help: ## List the targets
@@ -32,7 +35,7 @@ test: deps prometheus promtool ## Run all tests, with what they need installed o
 	cd bench/scrape && $(GO) test -count=1 ./...
 
 .PHONY: deps
-deps: ## Install the programs that tests use: curl, strace, ip, a C compiler for the race detector
+deps: ## Install the programs that tests use: curl, strace, ip, Chromium, dash, busybox, a C compiler for the race detector
 	@scripts/deps
 
 .PHONY: lint
