@@ -226,6 +226,7 @@ func TestDirectoryTroubles(t *testing.T) {
 		}
 	}
 	y.put("2.json", `{"name":"d"}`)
+	y.to.has(t, id(1, "c"), id(9, "good"), id(2, "d"))
 	y.put("3.json", `{"name":"e"}`)
 	y.to.has(t, id(1, "c"), id(9, "good"), id(2, "d"), id(3, "e"))
 	y.stop()

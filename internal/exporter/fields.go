@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"ci-jobs-metrics/internal/job"
 )
@@ -27,6 +28,9 @@ var wireFields = []string{
 // is name, unless that is there too.
 func parseFields(object json.RawMessage) (fields, error) {
 	var f fields
+	if !utf8.Valid(object) { // which the receiver would reject the job for
+		object = bytes.ToValidUTF8(object, []byte("\uFFFD"))
+	}
 	if err := json.Unmarshal(object, &f); err != nil {
 		return nil, err
 	}
@@ -128,6 +132,18 @@ func encode(value any) json.RawMessage {
 		return nil
 	}
 	return bytes.TrimSpace(b.Bytes())
+}
+
+// shorten leaves out optional fields that are too long, and returns which: the receiver
+// would reject the whole job for one of them.
+func (f fields) shorten() (without []string) {
+	for _, d := range defaults {
+		if d.field != "name" && d.field != "project" && f.says(d.field) && d.tooLong(f.text(d.field)) {
+			delete(f, d.field)
+			without = append(without, d.field)
+		}
+	}
+	return without
 }
 
 // fill completes what the file leaves out. modified is when the file was written,

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"log/slog"
+	"strings"
 	"time"
 
 	"ci-jobs-metrics/internal/exporter/file"
@@ -20,6 +21,8 @@ type Item struct {
 
 	file string // of a directory: which file it is from
 	key  uint64 // in that file
+
+	without []string // fields that were too long
 }
 
 // maxSeen bounds what is remembered of items that were taken. Forgetting costs
@@ -70,6 +73,9 @@ func (in *Intake) Take(c *file.Content) (fresh []Item, ours int) {
 		if key, first := in.first(sent.ID, content); first {
 			sent.key = key
 			fresh = append(fresh, sent)
+			if len(sent.without) > 0 {
+				in.log.Warn("fields are left out because they are too long", "name", sent.Name, "fields", strings.Join(sent.without, " "))
+			}
 		}
 	}
 	if ours == 0 && len(c.Items) > 0 {
@@ -92,12 +98,13 @@ func (in *Intake) Missing(now time.Time) (item Item, ok bool) {
 
 // item completes f and gives it its id.
 func (in *Intake) item(f fields, content []byte, modified time.Time, count *counter) Item {
+	without := f.shorten()
 	f.fill(in.env, modified)
 	id := in.id(f, content, count)
 	if !f.says("id") {
 		f.set("id", id)
 	}
-	return Item{ID: id, Name: f.text("name"), JSON: f.wire()}
+	return Item{ID: id, Name: f.text("name"), JSON: f.wire(), without: without}
 }
 
 // first reports whether the content was never taken under that id, and remembers

@@ -304,3 +304,34 @@ func TestIdentityIsNotALeftOvers(t *testing.T) {
 		t.Errorf("before the restart %v, after it %v", before, after)
 	}
 }
+
+// What the receiver would reject a whole job for is mended or left out, where the job
+// is known without it; and that changes no id.
+func TestMended(t *testing.T) {
+	var log bytes.Buffer
+	in := exporter.NewIntake(gitlab.lookup, slog.New(slog.NewTextHandler(&log, nil)))
+	long := strings.Repeat("x", 256)
+	text := `{"status":"failed","version":"` + long + `","ref":"` + long + `","runner":"caf` + "\xe9" + `"}`
+	items := take(t, in, text)
+	if len(items) != 1 {
+		t.Fatalf("%d items", len(items))
+	}
+	var sent map[string]string
+	if err := json.Unmarshal(items[0].JSON, &sent); err != nil || !utf8.Valid(items[0].JSON) {
+		t.Fatalf("%s: %v", items[0].JSON, err)
+	}
+	if _, there := sent["version"]; there || sent["ref"] != "main" || sent["runner"] != "caf\uFFFD" {
+		t.Errorf("sent: %v", sent)
+	}
+	if !strings.Contains(log.String(), `fields="version ref"`) {
+		t.Errorf("the log: %s", log.String())
+	}
+	if again := take(t, in, text); len(again) != 0 || strings.Count(log.String(), "too long") != 1 {
+		t.Errorf("taken again: %v\n%s", again, log.String())
+	}
+	// What the job is about can't be left out: the receiver says what is wrong with it.
+	items = take(t, newIntake(bare), `{"status":"failed","name":"`+long+`","project":"p"}`)
+	if len(items) != 1 || !strings.Contains(string(items[0].JSON), long) {
+		t.Errorf("a name that is too long: %v", items)
+	}
+}
