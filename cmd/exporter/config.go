@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -124,10 +125,15 @@ func (c *config) check(positional []string) (err error) {
 	return err
 }
 
-// isDirectory reports whether the path is a directory, or is to be one.
+// isDirectory reports whether the path is a directory, or is to be one. What a job's
+// file is called is a file, whatever is there when the exporter starts, and a link is
+// not followed: both may be left over, or the job's doing.
 func isDirectory(path string) bool {
-	info, err := os.Stat(path)
-	return strings.HasSuffix(path, "/") || err == nil && info.IsDir()
+	if strings.HasSuffix(path, "/") {
+		return true
+	}
+	info, err := os.Lstat(path)
+	return err == nil && info.IsDir() && filepath.Ext(path) != ".json"
 }
 
 // sender is the client that the arguments ask for.

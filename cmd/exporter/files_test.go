@@ -267,6 +267,58 @@ func TestDirectoryAsSomebodyElse(t *testing.T) {
 	p.term(0)
 }
 
+// What is at the file's place when it starts does not make it a directory of files: it
+// may be left over, or the job's doing.
+func TestDirectoryInTheWay(t *testing.T) {
+	t.Parallel()
+	for name, make := range map[string]func(path, elsewhere string) error{
+		"a directory":         func(path, _ string) error { return os.Mkdir(path, 0o755) },
+		"a link to directory": func(path, elsewhere string) error { return os.Symlink(elsewhere, path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, elsewhere := t.TempDir(), t.TempDir()
+			p := &pod{process: &process{t: t}, dir: dir, path: filepath.Join(dir, "metrics.json"), to: stepstest.New(t)}
+			p.do(make(p.path, elsewhere))
+			p.do(os.WriteFile(filepath.Join(elsewhere, "9.json"), []byte(`{"name":"theirs"}`), 0o644))
+			p.process = start(t, jobEnv(), p.path, p.to.URL)
+			p.logs("metrics.json")
+			p.do(os.Remove(p.path))
+			p.write(`{}`)
+			p.sent(build)
+			p.term(0)
+			if _, err := os.Lstat(filepath.Join(elsewhere, ".delivered")); !os.IsNotExist(err) {
+				t.Errorf("it wrote into another directory: %v", err)
+			}
+		})
+	}
+}
+
+// A job's GOGC=off, common where Go programs are linted, is not for the exporter.
+func TestGarbageIsCollected(t *testing.T) {
+	t.Parallel()
+	p := newPod(t, jobEnv("GOGC=off", "GOMEMLIMIT=1"))
+	for i := range 8 {
+		var text strings.Builder
+		text.WriteString("[")
+		for n := range 9000 {
+			fmt.Fprintf(&text, `{"id":"%d/%d","name":"a","project":"p","status":"success"},`, i, n)
+		}
+		p.write(strings.TrimSuffix(text.String(), ",") + "]")
+		p.until(func() bool { return len(p.to.Jobs()) >= (i+1)*9000 }, "all sent")
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	p.do(err)
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	var kib int
+	_, err = fmt.Sscan(rest, &kib)
+	p.do(err)
+	if kib > 64<<10 {
+		t.Errorf("it took %d KiB", kib)
+	}
+	p.term(0)
+}
+
 // It runs in every job: what it weighs is multiplied by a million. make footprint has
 // more figures.
 func TestFootprint(t *testing.T) {

@@ -15,10 +15,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"ci-jobs-metrics/internal/exporter"
@@ -28,6 +32,11 @@ func main() {
 	for _, variable := range trusted {
 		_ = os.Unsetenv(variable)
 	}
+	// Not as the environment says, which is the job's: a linter written in Go is often
+	// run with GOGC=off. (A GOMEMLIMIT or GODEBUG that the runtime can't read ends the
+	// program before this: docs/exporter.md says what to do.)
+	debug.SetGCPercent(100)
+	debug.SetMemoryLimit(math.MaxInt64)
 	runtime.GOMAXPROCS(1) // there is never much to do, and each more costs memory on a large node
 	os.Exit(run(os.Args[1:], os.LookupEnv, os.Stdin, os.Stdout, os.Stderr))
 }
@@ -75,7 +84,11 @@ func wantsOnce(args []string) bool {
 	if end := slices.Index(args, "--"); end >= 0 {
 		args = args[:end]
 	}
-	return slices.Contains(args, "--once") || slices.Contains(args, "-once")
+	return slices.ContainsFunc(args, func(arg string) bool {
+		name, value, given := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		yes, err := strconv.ParseBool(value)
+		return name == "once" && strings.HasPrefix(arg, "-") && (!given || err == nil && yes)
+	})
 }
 
 // listen takes over the signals before anything else is done. SIGHUP and a reader
@@ -95,7 +108,6 @@ func deliver(c *config, env exporter.Environ, log *slog.Logger, signals <-chan o
 		log.Error("no receiver", "error", err)
 		return exitLost
 	}
-	defer sender.Close()
 	do := exporter.Run
 	if c.once {
 		do = exporter.Once
@@ -113,6 +125,7 @@ func deliver(c *config, env exporter.Environ, log *slog.Logger, signals <-chan o
 	for {
 		select {
 		case err := <-done:
+			sender.Close() // not if it is ended as it is: this waits for what it is doing
 			return code(err, log)
 		case s := <-signals:
 			if ctx.Err() != nil {

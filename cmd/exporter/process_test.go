@@ -120,9 +120,7 @@ func TestFiles(t *testing.T) {
 // done the job arrives.
 func TestUnreadable(t *testing.T) {
 	t.Parallel()
-	if os.Geteuid() != 0 {
-		t.Skip("only root can run the exporter as another user")
-	}
+	needRoot(t)
 	dir, err := os.MkdirTemp("", "pod") // t.TempDir is closed to others
 	if err != nil {
 		t.Fatal(err)

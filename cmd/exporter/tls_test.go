@@ -6,10 +6,27 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"ci-jobs-metrics/internal/steps/stepstest"
 )
+
+// A pipe in the token's place holds up neither the exporter nor its end.
+func TestTokenIsAPipe(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := &pod{process: &process{t: t}, to: stepstest.New(t), dir: dir, path: filepath.Join(dir, "metrics.json")}
+	token := filepath.Join(dir, "token")
+	p.do(syscall.Mkfifo(token, 0o600))
+	p.process = start(t, jobEnv(), p.path, p.to.URL, "--token-file="+token, "--token-over-http")
+	p.write(`{}`)
+	p.logs("is not a regular file")
+	p.do(os.Remove(token))
+	p.do(os.WriteFile(token, []byte("word"), 0o600))
+	p.sent(build)
+	p.term(0)
+}
 
 // TLS with a private CA and a token: both files come after the job's, the token is
 // replaced, and no log shows it.

@@ -1,10 +1,12 @@
 package exporter
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -40,6 +42,7 @@ type Delivery struct {
 
 	mu       sync.Mutex
 	pending  []Item
+	most     int                     // items of a batch while one is looked for that is refused; 0: batchItems
 	bytes    int                     // of pending
 	lost     int                     // items that will never be delivered
 	idle     chan struct{}           // closed while nothing is pending
@@ -50,7 +53,7 @@ type Delivery struct {
 }
 
 // errSlow is why an attempt is ended before the deadline.
-var errSlow = errors.New("no answer in half of the time that was left: another connection is tried")
+var errSlow = errors.New("no answer for too much of the time that is left: another connection is tried")
 
 // NewDelivery returns a Delivery that pauses between attempts for as long as
 // backoff says.
@@ -111,27 +114,32 @@ func (d *Delivery) Hurry(deadline time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.deadline = deadline
-	d.limitAttempt()
+	d.limitAttempt(lastChance)
 	poke(d.hurry)
 }
 
 // limitAttempt gives the attempt under way half of the time that is left: what
 // answers may be another receiver behind the name, or the same over a connection
 // that isn't dead. The ids make trying twice harmless. d.mu is held.
-func (d *Delivery) limitAttempt() {
+func (d *Delivery) limitAttempt(most time.Duration) {
 	if d.cancel == nil || d.deadline.IsZero() {
 		return
 	}
 	cancel := d.cancel
-	d.limit = time.AfterFunc(max(time.Until(d.deadline)/2, shortestAttempt), func() { cancel(errSlow) })
+	within := min(max(time.Until(d.deadline)/2, shortestAttempt), most)
+	d.limit = time.AfterFunc(within, func() { cancel(errSlow) })
 }
+
+// lastChance is how long an attempt that is under way when the pod is told to stop may
+// still take: where there is no grace period, the kubelet kills it two seconds later.
+const lastChance = time.Second
 
 // begin returns the context of one attempt, and what to call when it is over.
 func (d *Delivery) begin(ctx context.Context) (attempt context.Context, over func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	attempt, d.cancel = context.WithCancelCause(ctx)
-	d.limitAttempt()
+	d.limitAttempt(math.MaxInt64)
 	return attempt, func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -194,7 +202,7 @@ func (d *Delivery) batch() []Item {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n, size := 0, 0
-	for n < min(len(d.pending), batchItems) {
+	for n < min(len(d.pending), cmp.Or(d.most, batchItems)) {
 		if size += len(d.pending[n].JSON) + 1; size > batchBytes && n > 0 {
 			break
 		}
@@ -219,6 +227,11 @@ func (d *Delivery) attempt(ctx context.Context, batch []Item) (asked time.Durati
 	case err == nil:
 		refused := d.report.delivered(batch, answer)
 		d.settle(batch, refused)
+		d.widen(len(batch))
+		return 0, false
+	case isRefusal && refusal.Final() && len(batch) > 1 && len(refusal.Rejected) == 0:
+		// One of them, or all together: the others must not be lost for it.
+		d.narrow(len(batch) / 2)
 		return 0, false
 	case isRefusal && refusal.Final():
 		d.report.refused(batch, refusal)
@@ -238,11 +251,36 @@ func (d *Delivery) attempt(ctx context.Context, batch []Item) (asked time.Durati
 	return asked, true
 }
 
-// settle takes a batch, the first pending items, off the queue.
+// narrow says how many items the next batch may have, if that is fewer than usual.
+func (d *Delivery) narrow(most int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.most = most
+}
+
+// widen lets batches grow again after one that was taken.
+func (d *Delivery) widen(taken int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.most == 0 {
+		return
+	}
+	if d.most = 2 * taken; d.most >= batchItems {
+		d.most = 0
+	}
+}
+
+// settle takes a batch, the first pending items, off the queue. settled is told
+// before anybody learns that nothing is pending, and woken once more when that is so.
 func (d *Delivery) settle(batch []Item, refused int) {
 	if d.settled != nil {
-		d.settled(batch) // before anybody learns that nothing is pending
+		d.settled(batch)
+		defer d.settled(nil)
 	}
+	d.takeOff(batch, refused)
+}
+
+func (d *Delivery) takeOff(batch []Item, refused int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.pending = slices.Delete(d.pending, 0, len(batch))

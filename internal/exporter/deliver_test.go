@@ -341,6 +341,61 @@ func TestPendingIsBounded(t *testing.T) {
 	})
 }
 
+// What is refused as a whole, for one of many or for their size, is sent again in smaller
+// parts until what can be recorded is: jobs of others come with it.
+func TestOneIsRefused(t *testing.T) {
+	final := func(status int) error { return &client.Error{Status: status, Reason: "no"} }
+	for name, test := range map[string]struct {
+		refuse func(items []json.RawMessage) error
+		lost   int
+	}{
+		"one": {func(items []json.RawMessage) error {
+			if slices.ContainsFunc(items, func(i json.RawMessage) bool { return string(i) == `{"n":777}` }) {
+				return final(400)
+			}
+			return nil
+		}, 1},
+		"too many together": {func(items []json.RawMessage) error {
+			if len(items) > 300 {
+				return final(413)
+			}
+			return nil
+		}, 0},
+		"all": {func([]json.RawMessage) error { return final(415) }, 2500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			requests, recorded := 0, 0
+			send := func(_ context.Context, items []json.RawMessage) (steps.Answer, error) {
+				requests++
+				if err := test.refuse(items); err != nil {
+					return steps.Answer{}, err
+				}
+				recorded += len(items)
+				return steps.Answer{Recorded: len(items)}, nil
+			}
+			d := exporter.NewDelivery(send, exporter.Backoff, slog.New(slog.DiscardHandler))
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				d.Run(ctx)
+			}()
+			for n := range 2500 {
+				d.Add(exporter.Item{ID: fmt.Sprint(n), JSON: json.RawMessage(fmt.Sprintf(`{"n":%d}`, n))})
+			}
+			<-d.Idle()
+			cancel()
+			<-ended
+			if d.Lost() != test.lost || recorded != 2500-test.lost {
+				t.Errorf("%d recorded, %d lost, want %d", recorded, d.Lost(), test.lost)
+			}
+			if requests > 2*2500 || test.lost < 2 && requests > 60 {
+				t.Errorf("%d requests", requests)
+			}
+		})
+	}
+}
+
 // An attempt that hangs when the pod ends leaves time for others.
 func TestHurryEndsAnAttemptThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -365,10 +420,10 @@ func TestHurryEndsAnAttemptThatHangs(t *testing.T) {
 		start := time.Now()
 		d.Hurry(start.Add(4 * time.Second))
 		<-d.Idle()
-		if took := time.Since(start); took != 3*time.Second { // half of 4, half of the other 2
+		if took := time.Since(start); took != 2500*time.Millisecond { // the last chance, then half of the other 3
 			t.Errorf("delivered after %v", took)
 		}
-		if !strings.Contains(log.String(), "no answer in half of the time") {
+		if !strings.Contains(log.String(), "no answer for too much of the time") {
 			t.Errorf("the log does not say why: %s", log.String())
 		}
 		cancel()
