@@ -380,9 +380,11 @@ func TestOneIsRefused(t *testing.T) {
 				defer close(ended)
 				d.Run(ctx)
 			}()
+			var all []exporter.Item
 			for n := range 2500 {
-				d.Add(exporter.Item{ID: fmt.Sprint(n), JSON: json.RawMessage(fmt.Sprintf(`{"n":%d}`, n))})
+				all = append(all, exporter.Item{ID: fmt.Sprint(n), JSON: json.RawMessage(fmt.Sprintf(`{"n":%d}`, n))})
 			}
+			d.Add(all...)
 			<-d.Idle()
 			cancel()
 			<-ended
