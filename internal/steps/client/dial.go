@@ -12,7 +12,7 @@ import (
 
 // Limits of connecting.
 const (
-	dialTimeout  = 5 * time.Second        // for all addresses behind the name
+	dialTimeout  = 5 * time.Second        // for all addresses behind the name, once they are known
 	stagger      = 250 * time.Millisecond // that an address has before the next one is tried beside it
 	maxAddresses = 64                     // that are tried
 )
@@ -22,6 +22,7 @@ const (
 // it refuses. Those that failed lately come last.
 type dialer struct {
 	net.Dialer
+	names  *names
 	lookUp func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
 	mu      sync.Mutex
@@ -32,7 +33,8 @@ type dialer struct {
 
 // TCP keep-alive probes are off: a waiting sender must not wake up.
 func newDialer() *dialer {
-	return &dialer{Dialer: net.Dialer{KeepAlive: -1}, lookUp: net.DefaultResolver.LookupNetIP}
+	n := newNames()
+	return &dialer{Dialer: net.Dialer{KeepAlive: -1}, names: n, lookUp: n.lookUp}
 }
 
 // blame puts the address of the latest connection behind all others, because what
@@ -59,15 +61,15 @@ func (d *dialer) fail(address string) {
 	d.failed = d.failed[max(0, len(d.failed)-maxAddresses):]
 }
 
-// dial is for http.Transport.
+// dial is for http.Transport, which doesn't hand on when the attempt must be over.
 func (d *dialer) dial(ctx context.Context, network, hostport string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {
 		return nil, err
 	}
-	ips, err := d.lookUp(ctx, "ip", host)
+	limited, cancel := context.WithTimeout(ctx, lookUpTimeout)
+	defer cancel()
+	ips, err := d.lookUp(limited, "ip", host)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +121,7 @@ type dialed struct {
 // race returns the first connection that is made. Its error is that of the address
 // that failed first: those that are only late were not waited for.
 func (d *dialer) race(ctx context.Context, network string, addresses []string) (net.Conn, error) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	results := make(chan dialed, len(addresses)) // so that nobody waits for a reader
 	started, ended := 0, 0
