@@ -32,7 +32,7 @@ import (
 // Limits of one attempt.
 const (
 	attemptTimeout = 10 * time.Second // from dialling to the end of the answer
-	firstChance    = time.Second      // that one of several addresses has to answer a small request; doubled each time
+	firstChance    = time.Second      // that one of several addresses has from connecting to answering a small request; doubled each time
 	smallRequest   = 16 << 10         // bytes
 	maxRedirects   = 5
 	maxAnswer      = 4 << 20 // bytes; the most problems that an answer lists fit
@@ -233,13 +233,24 @@ func (c *Client) chance(ctx context.Context, items []json.RawMessage) (attempt c
 	limit := firstChance << min(c.late, 10)
 	c.mu.Unlock()
 	ctx, cancel := context.WithCancelCause(ctx)
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+	var once sync.Once
+	connected := func() {
 		if c.dialer.others() {
-			timer := time.AfterFunc(limit, func() { cancel(errLate) })
-			context.AfterFunc(ctx, func() { timer.Stop() })
+			once.Do(func() {
+				timer := time.AfterFunc(limit, func() { cancel(errLate) })
+				context.AfterFunc(ctx, func() { timer.Stop() })
+			})
 		}
-	}})
-	return ctx, func() { cancel(nil) }
+	}
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		ConnectDone: func(_, _ string, err error) {
+			if err == nil { // TLS, and a proxy's answer, are still to come
+				connected()
+			}
+		},
+		GotConn: func(httptrace.GotConnInfo) { connected() },
+	})
+	return traced, func() { cancel(nil) }
 }
 
 func attempt(ctx context.Context, by *http.Client, request *http.Request) (steps.Answer, error) {

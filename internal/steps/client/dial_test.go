@@ -3,12 +3,15 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -180,5 +183,45 @@ func TestSlowAddresses(t *testing.T) {
 	server.Close() // all handlers are over
 	if got := strings.Join(hosts, " "); got != "127.9.4.1 127.9.4.2 127.9.4.2 127.9.4.2" {
 		t.Errorf("asked %s", got)
+	}
+}
+
+// So is one that takes the connection and doesn't even speak TLS.
+func TestAddressWithoutHandshake(t *testing.T) {
+	t.Parallel()
+	_, port, _ := net.SplitHostPort(listen(t, "127.9.5.1", "0"))
+	l, err := net.Listen("tcp", net.JoinHostPort("127.9.5.2", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"recorded":1,"duplicates":0}`))
+	}))
+	_ = server.Listener.Close()
+	server.Listener = l
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(ca, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := New("https://example.com:"+port, Options{CAFile: ca})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	c.dialer.lookUp = behind("127.9.5.1", "127.9.5.2").lookUp
+	start := time.Now()
+	items := []json.RawMessage{[]byte(`{}`)}
+	if _, err := c.Send(t.Context(), items); !errors.Is(err, errLate) {
+		t.Errorf("error %v, want %v", err, errLate)
+	}
+	if _, err := c.Send(t.Context(), items); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > 2*firstChance {
+		t.Errorf("delivered after %v", took)
 	}
 }
