@@ -119,7 +119,8 @@ type dialed struct {
 }
 
 // race returns the first connection that is made. Its error is that of the address
-// that failed first: those that are only late were not waited for.
+// that failed first: those that are only late were not waited for. When the time is
+// over no more are tried.
 func (d *dialer) race(ctx context.Context, network string, addresses []string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -139,15 +140,20 @@ func (d *dialer) race(ctx context.Context, network string, addresses []string) (
 		var late <-chan time.Time
 		var timer *time.Timer
 		if ended == started {
+			if ctx.Err() != nil {
+				break
+			}
 			next()
 		}
-		if started < len(addresses) {
+		if started < len(addresses) && ctx.Err() == nil {
 			timer = time.NewTimer(pause)
 			late = timer.C
 		}
 		select {
 		case <-late:
-			next()
+			if ctx.Err() == nil {
+				next()
+			}
 		case r := <-results:
 			ended++
 			if r.err == nil {
@@ -166,6 +172,9 @@ func (d *dialer) race(ctx context.Context, network string, addresses []string) (
 		if timer != nil {
 			timer.Stop()
 		}
+	}
+	if failure == nil {
+		failure = ctx.Err()
 	}
 	if failure == nil {
 		failure = errors.New("the name has no addresses")

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -140,6 +141,32 @@ func TestDialErrors(t *testing.T) {
 	cancel()
 	if _, err := behind("127.9.3.1").dial(ctx, "tcp", "receiver:1"); err == nil {
 		t.Error("connected though it was cancelled")
+	}
+}
+
+// What wasn't tried because the time was over did not fail.
+func TestNoneIsTriedWhenTheTimeIsOver(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	d := behind("127.9.7.1", "127.9.7.2", "127.9.7.3")
+	var mu sync.Mutex
+	var tried []string
+	d.ControlContext = func(ctx context.Context, _, address string, _ syscall.RawConn) error {
+		mu.Lock()
+		tried = append(tried, address)
+		mu.Unlock()
+		time.AfterFunc(stagger/5, cancel) // before the next one's turn
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if _, err := d.dial(ctx, "tcp", "receiver:1"); err == nil {
+		t.Error("connected though it was cancelled")
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if want := "[127.9.7.1:1]"; fmt.Sprint(tried) != want || fmt.Sprint(d.failed) != want {
+		t.Errorf("tried %v, failed %v; want %s", tried, d.failed, want)
 	}
 }
 
