@@ -3,6 +3,8 @@ package exporter_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -324,6 +326,40 @@ func TestFailuresAreLoggedWhenTheyChange(t *testing.T) {
 			t.Errorf("log: %s", r.log.String())
 		}
 	})
+}
+
+// Nor is it news what time it was when a certificate had expired, or what number a
+// refused request got.
+func TestSameFailureInOtherWords(t *testing.T) {
+	for name, failure := range map[string]func(n int) error{
+		"certificate": func(int) error {
+			return &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{
+				Reason: x509.Expired, Detail: "current time " + time.Now().Format(time.RFC3339Nano) + " is after 2020-01-01T00:00:00Z",
+			}}
+		},
+		"refusal": func(n int) error { return &client.Error{Status: 502, Reason: fmt.Sprint("request ", n)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				r := newRig(func(n int) (steps.Answer, error) {
+					if time.Since(start) < 40*time.Second {
+						return steps.Answer{}, failure(n)
+					}
+					return steps.Answer{}, nil
+				})
+				r.Add(items(1)...)
+				<-r.Idle()
+				r.stop()
+				if n := len(r.sent()); n < 3 || time.Since(start) > time.Minute {
+					t.Fatalf("%d attempts in %v", n, time.Since(start))
+				}
+				if n := strings.Count(r.log.String(), "not delivered yet"); n != 1 {
+					t.Errorf("%d lines: %s", n, r.log.String())
+				}
+			})
+		})
+	}
 }
 
 // A file that is written over and over while the receiver is away must not fill

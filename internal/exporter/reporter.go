@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -96,8 +97,17 @@ func (r *reporter) undelivered(items []Item, err error) {
 	r.log.Error(message, "items", len(items), "ids", ids, "error", err)
 }
 
-// kind is an error's text without our own port, which differs each time.
+// kind is an error's text without what differs each time: our own port, the time that a
+// certificate isn't valid at, a request's id in a refusal's reason.
 func kind(err error) string {
+	var refusal *client.Error
+	if errors.As(err, &refusal) {
+		return fmt.Sprint("status ", refusal.Status)
+	}
+	var certificate x509.CertificateInvalidError
+	if errors.As(err, &certificate) {
+		return fmt.Sprint("certificate ", certificate.Reason)
+	}
 	var lookup *net.DNSError
 	if errors.As(err, &lookup) {
 		return fmt.Sprint("lookup ", lookup.Name, lookup.IsNotFound, lookup.IsTimeout)
