@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -15,12 +16,16 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"ci-jobs-metrics/internal/exporter/file"
 )
 
 // Limits of what is remembered of a directory.
 const (
 	maxFiles = 100_000             // that are looked at; a tenth more are remembered between two prunings
-	maxKeys  = 1_000_000           // of all files
+	maxKeys  = 500_000             // of all files
+	maxRead  = 32 << 20            // bytes; twice what the limits above allow, so all that was written
+	maxLine  = 512 << 10           // bytes; half as much again as a file with all its keys has
 	longGone = 30 * 24 * time.Hour // a file that was last written before that is over
 	tryAgain = time.Minute         // to write a memory that couldn't be written
 	// slack is by how much the file may outgrow what is in it before it is written anew.
@@ -36,7 +41,8 @@ const memoryHeader = "# What the exporter has delivered of this directory. Witho
 type record struct {
 	size     int64
 	modified int64    // nanoseconds since 1970
-	keys     []uint64 // of items that need not be sent again; sorted
+	keys     []uint64 // of items that need not be sent again; sorted, as many as a file has items at most
+	older    []uint64 // those before them, likewise; those before these are forgotten
 	complete bool     // all that was in the file then is settled
 	changed  bool     // keys were added since it was written
 }
@@ -46,8 +52,13 @@ func (r *record) has(key uint64) bool {
 		return false
 	}
 	_, found := slices.BinarySearch(r.keys, key)
+	if !found {
+		_, found = slices.BinarySearch(r.older, key)
+	}
 	return found
 }
+
+func (r *record) count() int { return len(r.keys) + len(r.older) }
 
 // unchanged reports whether the file still is as when it was settled.
 func (r *record) unchanged(info fs.FileInfo) bool {
@@ -101,25 +112,42 @@ func (m *memory) load(oldest time.Time) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()       //nolint:errcheck // only read from
-	const most = 64 << 20 // bytes; several times what the limits allow
-	lines := bufio.NewScanner(io.LimitReader(f, most))
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		name, r, ok := parseRecord(lines.Text())
-		if ok && r.modified >= oldest.UnixNano() {
-			if before := m.files[name]; before != nil {
-				m.keys -= len(before.keys)
-			}
-			m.files[name] = r
-			m.keys += len(r.keys)
+	defer f.Close() //nolint:errcheck // only read from
+	lines := bufio.NewReaderSize(io.LimitReader(f, maxRead), maxLine)
+	for {
+		line, err := lines.ReadSlice('\n')
+		tooLong := errors.Is(err, bufio.ErrBufferFull)
+		for errors.Is(err, bufio.ErrBufferFull) {
+			_, err = lines.ReadSlice('\n')
+		}
+		if !tooLong {
+			m.learn(line, oldest)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
 		}
 	}
-	m.prune()
-	return lines.Err()
 }
 
-// line is a record as it is written: name, size, time, whether that is all, keys.
+// learn takes what a line says. Whoever wrote the file, it stays within the limits.
+func (m *memory) learn(line []byte, oldest time.Time) {
+	name, r, ok := parseRecord(line)
+	if !ok || r.modified < oldest.UnixNano() {
+		return
+	}
+	if before := m.files[name]; before != nil {
+		m.keys -= before.count()
+	}
+	m.files[name] = r
+	m.keys += r.count()
+	m.prune()
+}
+
+// line is a record as it is written: name, size, time, whether that is all, keys, the
+// older ones last.
 func (r *record) line(name string) string {
 	var b strings.Builder
 	state := "part"
@@ -127,35 +155,53 @@ func (r *record) line(name string) string {
 		state = "all"
 	}
 	fmt.Fprintf(&b, "%s %d %d %s", name, r.size, r.modified, state)
-	for _, key := range r.keys {
-		b.WriteByte(' ')
-		b.WriteString(strconv.FormatUint(key, 16))
+	for _, keys := range [][]uint64{r.keys, r.older} {
+		for _, key := range keys {
+			b.WriteByte(' ')
+			b.WriteString(strconv.FormatUint(key, 16))
+		}
 	}
 	b.WriteByte('\n')
 	return b.String()
 }
 
-func parseRecord(line string) (name string, r *record, ok bool) {
-	words := strings.Fields(line)
-	if len(words) < 4 || !isJobFile(words[0]) || words[3] != "all" && words[3] != "part" {
-		return "", nil, false
-	}
-	r = &record{complete: words[3] == "all"}
-	var err, err2 error
-	r.size, err = strconv.ParseInt(words[1], 10, 64)
-	r.modified, err2 = strconv.ParseInt(words[2], 10, 64)
-	if err != nil || err2 != nil {
-		return "", nil, false
-	}
-	for _, word := range words[4:] {
-		key, err := strconv.ParseUint(word, 16, 64)
-		if err != nil {
+func parseRecord(line []byte) (name string, r *record, ok bool) {
+	r = &record{}
+	var keys []uint64
+	words := 0
+	for word := range bytes.FieldsSeq(line) {
+		var err error
+		switch words {
+		case 0:
+			name, ok = string(word), isJobFile(string(word))
+		case 1:
+			r.size, err = strconv.ParseInt(string(word), 10, 64)
+		case 2:
+			r.modified, err = strconv.ParseInt(string(word), 10, 64)
+		case 3:
+			r.complete = string(word) == "all"
+			ok = r.complete || string(word) == "part"
+		default:
+			var key uint64
+			key, err = strconv.ParseUint(string(word), 16, 64)
+			keys = append(keys, key)
+		}
+		if !ok || err != nil {
 			return "", nil, false
 		}
-		r.keys = append(r.keys, key)
+		if words++; len(keys) == 2*file.MaxItems {
+			break // nobody wrote more
+		}
 	}
-	slices.Sort(r.keys)
-	return words[0], r, true
+	recent := min(len(keys), file.MaxItems)
+	r.keys, r.older = sorted(keys[:recent]), sorted(keys[recent:])
+	return name, r, words >= 4
+}
+
+// sorted returns the keys in order, each once, in no more memory than they need.
+func sorted(keys []uint64) []uint64 {
+	slices.Sort(keys)
+	return slices.Clone(slices.Compact(keys))
 }
 
 // add remembers that an item of a file need not be sent again, once set is called.
@@ -165,10 +211,16 @@ func (m *memory) add(name string, key uint64) {
 		r = &record{}
 		m.files[name] = r
 	}
-	if at, found := slices.BinarySearch(r.keys, key); !found {
-		r.keys, r.changed = slices.Insert(r.keys, at, key), true
-		m.keys++
+	if r.has(key) {
+		return
 	}
+	if len(r.keys) >= file.MaxItems { // it was rewritten: the oldest are no longer in it
+		m.keys -= len(r.older)
+		r.keys, r.older = nil, r.keys
+	}
+	at, _ := slices.BinarySearch(r.keys, key)
+	r.keys, r.changed = slices.Insert(r.keys, at, key), true
+	m.keys++
 }
 
 // set remembers how the file was when it was read, and writes that if it is news.
@@ -271,7 +323,7 @@ func (m *memory) prune() {
 	}
 	slices.SortFunc(names, byJob)
 	for i := 0; len(m.files) > maxFiles || m.keys > maxKeys; i++ {
-		m.keys -= len(m.files[names[i]].keys)
+		m.keys -= m.files[names[i]].count()
 		delete(m.files, names[i])
 	}
 }

@@ -1,12 +1,19 @@
 package exporter
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
 	"testing"
 	"time"
+
+	"ci-jobs-metrics/internal/exporter/file"
 )
 
 // What is remembered is bounded, in memory and on disk, and the newest jobs stay.
@@ -54,5 +61,103 @@ func TestMemoryDoesNotGrow(t *testing.T) {
 	}
 	if again := remember(path, slog.New(slog.DiscardHandler)); !again.files["1.json"].has(49) || again.files["1.json"].size != 19_999 {
 		t.Errorf("remembered %+v", again.files["1.json"])
+	}
+}
+
+// Jobs may be able to write the file. Whatever it holds, reading it takes little, and
+// what is good of it counts.
+func TestMemoryOfOthers(t *testing.T) { //nolint:paralleltest // it measures the heap
+	now := time.Now().UnixNano()
+	good := fmt.Sprintf("99999999.json 7 %d all 2a\n", now)
+	shapes := map[string]func(i int) string{
+		"the same key again and again": func(i int) string { return fmt.Sprint(i, ".json 1 ", now, " all", strings.Repeat(" 1", 30_000), "\n") },
+		"many keys": func(i int) string {
+			var b strings.Builder
+			fmt.Fprint(&b, i, ".json 1 ", now, " all")
+			for k := range 30_000 {
+				fmt.Fprintf(&b, " %x", k)
+			}
+			return b.String() + "\n"
+		},
+		"many files":    func(i int) string { return fmt.Sprintf("%020d.json 1 %d part\n", i, now) },
+		"no line's end": func(int) string { return strings.Repeat("x", 1<<20) },
+	}
+	for name, line := range shapes { //nolint:paralleltest // as above
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "state")
+			f, err := os.Create(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := bufio.NewWriter(f)
+			fill := func(from, to int) {
+				for i := from; from < to; i++ {
+					n, err := b.WriteString(line(i))
+					if from += n; err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			fill(1, maxRead/4)
+			if _, err := b.WriteString("\n" + strings.Replace(good, "99999999", fmt.Sprintf("%020d", 99_999_999), 1) + good); err != nil {
+				t.Fatal(err)
+			}
+			fill(maxRead/4, 2*maxRead)
+			if err := errors.Join(b.Flush(), f.Close()); err != nil {
+				t.Fatal(err)
+			}
+			debug.FreeOSMemory()
+			before := heap()
+			m := remember(path, slog.New(slog.DiscardHandler))
+			if grown := heap() - before; grown > 60<<20 {
+				t.Errorf("it took %d MB", grown>>20)
+			}
+			short, long := m.files["99999999.json"], m.files[fmt.Sprintf("%020d.json", 99_999_999)]
+			if !short.has(0x2a) && !long.has(0x2a) {
+				t.Errorf("what is good is forgotten: %v, %v", short, long)
+			}
+			if m.tooMany() {
+				t.Errorf("%d files and %d keys are remembered", len(m.files), m.keys)
+			}
+		})
+	}
+}
+
+// heap is what the heap has of the system now. It gives little back by itself.
+func heap() int {
+	var s runtime.MemStats
+	runtime.ReadMemStats(&s)
+	return int(s.HeapSys - s.HeapReleased)
+}
+
+// A file that is rewritten over and over, each time with as many new items as it can
+// hold, takes neither its own line beyond what can be read nor those behind it.
+func TestMemoryOfRewrites(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "state")
+	m := remember(path, slog.New(slog.DiscardHandler))
+	now := time.Now().UnixNano()
+	const rewrites = 7
+	key := func(rewrite, item int) uint64 { return ^uint64(0) - uint64(rewrite*file.MaxItems+item) }
+	for i := range rewrites {
+		for k := range file.MaxItems {
+			m.add("10.json", key(i, k))
+		}
+		m.set("10.json", record{size: int64(i), modified: now, complete: true})
+	}
+	m.add("11.json", 1)
+	m.set("11.json", record{size: 1, modified: now, complete: true})
+	m.close()
+	again := remember(path, slog.New(slog.DiscardHandler))
+	for k := range file.MaxItems {
+		if !again.files["10.json"].has(key(rewrites-1, k)) {
+			t.Fatalf("item %d of the latest is forgotten", k)
+		}
+	}
+	if !again.files["11.json"].has(1) {
+		t.Error("the file behind it is forgotten")
+	}
+	if n := again.files["10.json"].count(); n > 2*file.MaxItems || again.keys != n+1 || m.keys != n+1 {
+		t.Errorf("%d keys of it, %d and %d of all", n, again.keys, m.keys)
 	}
 }
