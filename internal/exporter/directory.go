@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,10 @@ const (
 	readAheadBytes = 1 << 20
 	unsettled      = 2 * time.Second // a file that was written since then may be written again without a visible change
 	deleteEvery    = time.Hour
+	// maxOpen is how many files that can't be settled, for example because they are
+	// empty, are kept in mind. The others are found again when they change. It is more
+	// than can wait for the receiver.
+	maxOpen = 2 * maxPending
 )
 
 // A directory is what [Run] does with a directory in place of a file: each
@@ -45,6 +50,7 @@ type directory struct {
 	deleted time.Time // when it was last looked for files to delete
 	trouble string    // why the directory can't be listed, as last logged
 	more    bool      // that there are too many files was logged
+	full    bool      // that there are too many unsettled files was logged
 	odd     int       // files whose names are no job's, as far as they were logged
 }
 
@@ -295,16 +301,12 @@ func (d *directory) look(name string) bool {
 	path := filepath.Join(d.Path, name)
 	f := d.open[name]
 	if f == nil {
-		f = &jobFile{source: newSource(path, d.intake(name), d.Log)}
+		f = &jobFile{source: newSource(path, d.intake(name), d.sourceLog())}
 	}
 	content := d.read(f)
 	if content == nil {
-		switch {
-		case !f.absent:
-			d.open[name] = f
-		case f.waiting == 0: // those that wait still need it
-			delete(d.open, name)
-		}
+		d.open[name] = f
+		d.drop(name, f.absent)
 		return true
 	}
 	if items, _ := d.delivery.Backlog(); items > 0 && items+len(content.Items) > maxPending {
@@ -390,9 +392,29 @@ func (d *directory) close(name string) {
 		now := record{size: f.size, modified: f.modified.UnixNano(), complete: complete}
 		d.memory.set(name, now)
 	}
-	if complete || f.absent {
+	d.drop(name, complete || f.absent)
+}
+
+// drop forgets a file that is over, or one more than are kept in mind. Those with items
+// that wait still need it.
+func (d *directory) drop(name string, over bool) {
+	if d.open[name].waiting == 0 && (over || len(d.open) > maxOpen) {
 		delete(d.open, name)
 	}
+}
+
+// sourceLog is where the troubles of one more file go: to nowhere if there are so many
+// that it is forgotten which were logged.
+func (d *directory) sourceLog() *slog.Logger {
+	if len(d.open) < maxOpen {
+		return d.Log
+	}
+	if !d.full {
+		d.full = true
+		d.Log.Warn("there are more files that are empty, not complete or can't be read than are kept in mind: "+
+			"troubles of the others are not logged", "files", maxOpen, "directory", d.Path)
+	}
+	return slog.New(slog.DiscardHandler)
 }
 
 // idle reports whether there is nothing to send and nothing to look at.

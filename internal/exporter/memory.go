@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -28,12 +29,21 @@ const (
 	maxLine  = 512 << 10           // bytes; half as much again as a file with all its keys has
 	longGone = 30 * 24 * time.Hour // a file that was last written before that is over
 	tryAgain = time.Minute         // to write a memory that couldn't be written
+	leftOver = time.Hour           // after which a file that never took its name is nobody's
 	// slack is by how much the file may outgrow what is in it before it is written anew.
 	slack = 256 << 10 // bytes
 )
 
 // memoryName is the file that remembers, unless another is given.
 const memoryName = ".delivered"
+
+// fresh, and a random text, is what the memory's name is followed by while it is written
+// anew: another exporter may do the same. Process ids would not do, because in
+// containers they are all the same.
+const (
+	fresh     = ".new-"
+	randomLen = 26
+)
 
 const memoryHeader = "# What the exporter has delivered of this directory. Without it all is sent again, and the receiver counts nothing twice.\n"
 
@@ -89,10 +99,41 @@ type memory struct {
 // remember reads the memory at the path.
 func remember(path string, log *slog.Logger) *memory {
 	m := &memory{path: path, log: log, files: make(map[string]*record)}
+	m.sweep()
 	if err := m.load(time.Now().Add(-longGone)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		log.Warn("what was delivered before can't be read: it is sent again, and counts once", "file", path, "reason", err)
 	}
 	return m
+}
+
+// sweep removes what exporters left that were killed while they wrote a memory anew.
+func (m *memory) sweep() {
+	root, err := os.OpenRoot(filepath.Dir(m.path))
+	if err != nil {
+		return
+	}
+	defer root.Close() //nolint:errcheck // nothing is written through it
+	dir, err := root.Open(".")
+	if err != nil {
+		return
+	}
+	defer dir.Close() //nolint:errcheck // only read from
+	var found []string
+	for err == nil && len(found) < maxFiles {
+		var names []string
+		names, err = dir.Readdirnames(1000)
+		for _, name := range names {
+			random, ok := strings.CutPrefix(name, filepath.Base(m.path)+fresh)
+			if ok && len(random) == randomLen {
+				found = append(found, name)
+			}
+		}
+	}
+	for _, name := range found {
+		if info, err := root.Lstat(name); err == nil && !info.IsDir() && time.Since(info.ModTime()) > leftOver {
+			_ = root.Remove(name)
+		}
+	}
 }
 
 func (m *memory) load(oldest time.Time) error {
@@ -273,21 +314,18 @@ func (m *memory) rewrite() error {
 	}
 	defer root.Close() //nolint:errcheck // nothing is written through it
 	name := filepath.Base(m.path)
-	fresh := name + ".new"
-	if err := root.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := root.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	temporary := name + fresh + rand.Text()[:randomLen]
+	f, err := root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	size, err := m.write(f)
 	if err == nil {
-		err = root.Rename(fresh, name)
+		err = root.Rename(temporary, name)
 	}
 	if err != nil {
 		_ = f.Close()
-		_ = root.Remove(fresh)
+		_ = root.Remove(temporary)
 		return err
 	}
 	m.out, m.size, m.compact = f, size, size

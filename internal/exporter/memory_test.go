@@ -9,11 +9,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"ci-jobs-metrics/internal/exporter/file"
+	"ci-jobs-metrics/internal/logtest"
 )
 
 // What is remembered is bounded, in memory and on disk, and the newest jobs stay.
@@ -159,5 +162,92 @@ func TestMemoryOfRewrites(t *testing.T) {
 	}
 	if n := again.files["10.json"].count(); n > 2*file.MaxItems || again.keys != n+1 || m.keys != n+1 {
 		t.Errorf("%d keys of it, %d and %d of all", n, again.keys, m.keys)
+	}
+}
+
+// Several exporters may share a memory. None gives the name to what another is still
+// writing, and what one left that was killed goes, but for what may still be written.
+func TestMemoryIsShared(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "state")
+	halfway := path + ".new"
+	old, young := path+fresh+strings.Repeat("A", randomLen), path+fresh+strings.Repeat("B", randomLen)
+	mine := path + ".new-idea"
+	for _, name := range []string{halfway, old, young, mine} {
+		if err := os.WriteFile(name, []byte("1.js"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if name != young {
+			at := time.Now().Add(-2 * leftOver)
+			if err := os.Chtimes(name, at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var together sync.WaitGroup
+	for job := range 4 {
+		together.Go(func() {
+			m := remember(path, slog.New(slog.DiscardHandler))
+			defer m.close()
+			name := fmt.Sprint(job, ".json")
+			for k := range file.MaxItems / 2 {
+				m.add(name, uint64(k))
+			}
+			for i := range 50 {
+				m.set(name, record{size: int64(i), modified: time.Now().UnixNano(), complete: true})
+				m.saveAll()
+				if m.trouble != "" {
+					t.Error(m.trouble)
+				}
+				text, err := os.ReadFile(path)
+				if err != nil || !strings.HasPrefix(string(text), memoryHeader) || !strings.HasSuffix(string(text), "\n") {
+					t.Errorf("half a memory of %d bytes, %v", len(text), err)
+				}
+			}
+		})
+	}
+	together.Wait()
+	left, _ := filepath.Glob(path + "*")
+	if want := []string{path, halfway, young, mine}; !slices.Equal(left, want) {
+		t.Errorf("there is %q, want %q", left, want)
+	}
+}
+
+// Files that are empty cost little, however many there are, and one that is completed
+// is delivered.
+func TestDirectoryOfEmptyFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var log logtest.Buffer
+	d := newDirectory(Options{Path: dir, Log: slog.New(slog.NewTextHandler(&log, nil)), Environ: func(string) (string, bool) { return "", false }})
+	const files = maxOpen + maxOpen/4
+	name := func(i int) string { return fmt.Sprint(1+i, ".json") }
+	for i := range files {
+		if err := os.WriteFile(filepath.Join(dir, name(i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.enqueue(name(i))
+	}
+	d.work(t.Context())
+	d.scan()
+	d.work(t.Context())
+	if len(d.open) != maxOpen {
+		t.Errorf("%d files are kept in mind, want %d", len(d.open), maxOpen)
+	}
+	if n := strings.Count(log.String(), "kept in mind"); n != 1 {
+		t.Errorf("that it is too many was logged %d times", n)
+	}
+	for _, i := range []int{0, files - 1} {
+		if err := os.WriteFile(filepath.Join(dir, name(i)), []byte(`{"name":"a"}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.enqueue(name(i))
+	}
+	d.work(t.Context())
+	if items, _ := d.delivery.Backlog(); items != 2 {
+		t.Errorf("%d items are queued", items)
+	}
+	if err := d.outcome(); !errors.Is(err, ErrUndelivered) {
+		t.Error(err)
 	}
 }
