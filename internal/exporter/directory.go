@@ -207,6 +207,15 @@ func (d *directory) scan() {
 	if old > 0 {
 		d.Log.Warn("not sent: files that were last written long ago", "files", old, "directory", d.Path, "longer_ago_than", longGone)
 	}
+	listed := make(map[string]bool, len(names))
+	for _, name := range names {
+		listed[name] = true
+	}
+	for name := range d.open { // what is gone has no troubles any more
+		if !listed[name] {
+			d.enqueue(name)
+		}
+	}
 	d.scanned = true
 	d.deleteOld(names)
 }

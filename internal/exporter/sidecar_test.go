@@ -16,7 +16,7 @@ import (
 	"ci-jobs-metrics/internal/steps/stepstest"
 )
 
-const patience = 10 * time.Second // how long something that must come is waited for
+const patience = 30 * time.Second // how long something that must come is waited for
 
 // A receiver is waited for.
 type receiver struct{ *stepstest.Receiver }
