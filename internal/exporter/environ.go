@@ -24,6 +24,12 @@ func (e Environ) value(names ...string) string {
 	return ""
 }
 
+// raw is a variable as it is, for a log.
+func (e Environ) raw(name string) string {
+	v, _ := e(name)
+	return v
+}
+
 // serverHost is the GitLab that runs the job, without a port.
 func (e Environ) serverHost() string {
 	if host := e.value("CI_SERVER_HOST"); host != "" {

@@ -197,6 +197,8 @@ func (e *exporter) watchOn(changed <-chan struct{}, deadline time.Time) {
 // Timeouts, evictions and failed downloads end a job before its after_script.
 func (e *exporter) reportMissing() {
 	if !e.ReportMissing && !e.Environ.optedIn() {
+		e.Log.Info("no report of this job was seen, and it is not counted: its CI_METRICS_NAME is not set",
+			"CI_METRICS_NAME", e.Environ.raw("CI_METRICS_NAME"))
 		return
 	}
 	item, ok := e.intake.Missing(time.Now())
