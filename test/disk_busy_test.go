@@ -3,6 +3,7 @@ package test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"os/exec"
@@ -244,10 +245,15 @@ func TestKilledWhileFull(t *testing.T) {
 		default:
 		}
 		response, err := http.Get(s.url("/-/ready"))
-		if err == nil {
-			how = "it waits, " + response.Status
-			err = response.Body.Close()
+		if err != nil {
+			return err
 		}
+		defer response.Body.Close() //nolint:errcheck // only read from
+		text, err := io.ReadAll(response.Body)
+		if err == nil && strings.Contains(string(text), "is starting") {
+			err = errors.New("it has not made up its mind")
+		}
+		how = "it waits, " + response.Status
 		return err
 	}); err != nil {
 		t.Fatalf("%v\n%s", err, s.excerpt())
