@@ -248,7 +248,7 @@ func TestKilledWhileFull(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		defer response.Body.Close() //nolint:errcheck // only read from
+		defer response.Body.Close()
 		text, err := io.ReadAll(response.Body)
 		if err == nil && strings.Contains(string(text), "is starting") {
 			err = errors.New("it has not made up its mind")
