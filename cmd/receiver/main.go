@@ -109,7 +109,7 @@ func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) 
 	retention := period{"ledger.retention", model.Duration(ledger.DefaultRetention)}
 	serve.Flag("ledger.retention", "How long jobs, and the ids that keep them from counting twice, are kept after they were received, such as 90d. Totals are kept for ever.").
 		Default("90d").SetValue(&retention)
-	buckets := serve.Flag("metrics.buckets", "Upper bounds of the duration histograms in seconds. Changing them starts the histograms anew. Default: 60,120,300,600,900,1200.").
+	buckets := serve.Flag("metrics.buckets", "Upper bounds of the duration histograms in seconds. Changing them discards the histograms, which start anew. Default: 60,120,300,600,900,1200.").
 		Default("60,120,300,600,900,1200").PlaceHolder("60,120,...").String()
 	serve.Flag("metrics.label", "Label to add to the labelled metrics: "+strings.Join(totals.LabelNames(), ", ")+". Repeatable; in the environment one a line. Every value of it makes series of its own.").
 		PlaceHolder("LABEL").StringsVar(&o.Totals.Labels)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -19,12 +18,6 @@ import (
 
 // environ is an environment in a map.
 type environ map[string]string
-
-func with(e environ, name, value string) environ {
-	e = maps.Clone(e)
-	e[name] = value
-	return e
-}
 
 func (e environ) lookup(name string) (string, bool) {
 	value, ok := e[name]
@@ -103,8 +96,8 @@ func TestFillIn(t *testing.T) {
 		"numbers keep their digits":   {gitlab, `{"id":12345678901234567890,"pipeline":1e400,"version":1.10}`, `"id":12345678901234567890`},
 		"wrong types are passed on":   {gitlab, `{"name":{"a":[1]},"id":"x"}`, `"name":{"a":[1]}`},
 		"unknown fields are not sent": {gitlab, `{"id":"x","cpu":[1, 2],"job_id":77,"name":"<&>"}`, `{"finished":"2026-05-23T13:05:00.123456Z","id":"x","job":"build 1/2","name":"<&>","pipeline":"5","project":"group/app","ref":"main","runner":"runner-1","sha":"abc","source":"push","stage":"test","started":"2026-05-23T13:00:00Z","url":"https://gitlab.example/group/app/-/jobs/77"}`},
-		"too long a variable":         {with(gitlab, "CI_RUNNER_DESCRIPTION", strings.Repeat("é", 256)), `{"id":"x"}`, `"ref":"main","sha":"abc"`},
-		"just short enough":           {with(gitlab, "CI_RUNNER_DESCRIPTION", strings.Repeat("é", 255)), `{"id":"x"}`, `"runner":"éé`},
+		"too long a variable":         {gitlab.with("CI_RUNNER_DESCRIPTION", strings.Repeat("é", 256)), `{"id":"x"}`, `"ref":"main","sha":"abc"`},
+		"just short enough":           {gitlab.with("CI_RUNNER_DESCRIPTION", strings.Repeat("é", 255)), `{"id":"x"}`, `"runner":"éé`},
 		"lower case wins over other":  {gitlab, `{"NAME":"b","name":"a","Name":"c","id":"x"}`, `"name":"a"`},
 	} {
 		items := take(t, newIntake(c.env), c.text)
