@@ -2,17 +2,21 @@
 // whole program: from the moment a job is acknowledged it counts exactly once,
 // whatever crashes.
 //
-// The job table is the only log; everything else is a fold over it. Handlers give
+// The job table is the only log; everything else is a fold over it: the totals behind
+// the metrics, and the roll-ups behind the KPI. Handlers give
 // jobs to [Ledger.Record] and wait. One writer goroutine commits whatever has
-// gathered as one transaction (group commit), applies the new rows to the totals
+// gathered as one transaction (group commit), applies the new rows to the folds
 // in memory, and then lets the handlers answer. Every few seconds it stores the
-// totals as a checkpoint together with the number of the last row in them, so a
-// start loads the checkpoint and folds only the rows behind it. Rows that are past
-// their retention and in the checkpoint are pruned in small steps.
+// totals as a checkpoint together with the number of the last row in them, and every
+// minute what the roll-ups have gathered, so a
+// start loads the checkpoints and folds only the rows behind them. Rows that are past
+// their retention and in both checkpoints are pruned in small steps.
 //
 // A scrape calls [Ledger.CatchUp], which folds what the totals haven't seen, and then
 // reads [Ledger.Feed]: so it answers for every job acknowledged before, and fails rather
 // than give stale numbers.
+//
+// A question for KPI goes over the roll-ups with [Ledger.Scan], which catches up likewise.
 //
 // Where rows live is a [Store]'s affair: package sqlite.
 package ledger
@@ -25,6 +29,7 @@ import (
 	"sync"
 	"time"
 
+	"ci-jobs-metrics/internal/rollup"
 	"ci-jobs-metrics/internal/totals"
 )
 
@@ -48,6 +53,9 @@ type Options struct {
 	Retention       time.Duration // how long rows are kept after receipt; default 90 days
 	CheckpointEvery time.Duration // how often the totals are stored; default 5 s
 	PruneEvery      time.Duration // how often old rows are looked for; default 1 min
+	Rollups         rollup.Options
+	RollupRetention time.Duration // how long roll-ups are kept; default 800 days
+	RollupEvery     time.Duration // how often they are stored, at least; default 1 min
 	Now             func() time.Time
 	Logger          *slog.Logger
 
@@ -59,6 +67,9 @@ type Options struct {
 // DefaultRetention is how long jobs, and with them their ids, are kept.
 const DefaultRetention = 90 * 24 * time.Hour
 
+// DefaultRollupRetention is how long roll-ups are kept: two years can be compared.
+const DefaultRollupRetention = 800 * 24 * time.Hour
+
 func (o *Options) setDefaults() {
 	if o.Retention == 0 {
 		o.Retention = DefaultRetention
@@ -68,6 +79,12 @@ func (o *Options) setDefaults() {
 	}
 	if o.PruneEvery == 0 {
 		o.PruneEvery = time.Minute
+	}
+	if o.RollupRetention == 0 {
+		o.RollupRetention = DefaultRollupRetention
+	}
+	if o.RollupEvery == 0 {
+		o.RollupEvery = time.Minute
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -95,14 +112,17 @@ type Ledger struct {
 	trouble trouble
 	budget  budget // the writer's own
 
-	// fold guards the totals and how far they have read, so that a row is
+	// fold guards the folds and how far they have read, so that a row is
 	// applied once, by the writer or by a scrape, whoever comes first.
 	fold    sync.Mutex
 	totals  *totals.Totals
-	applied int64 // number of the last row in totals
+	rollups *rollup.Rollups
+	applied int64 // number of the last row in both
+	counted int64 // number of the last row in totals: higher only at the start
 
 	// The writer's own.
 	saved   int64         // number of the last row in the stored checkpoint
+	rolling rolling       // the roll-ups on their way into the store
 	behind  bool          // whether there are rows that apply could not fold; guarded by fold
 	batch   []*submission // used again for each commit, as is entries
 	entries []Entry
@@ -124,6 +144,7 @@ func Open(ctx context.Context, store Store, opts Options) (*Ledger, error) {
 		opts:    opts,
 		stopped: make(chan struct{}),
 		totals:  totals.New(opts.Totals),
+		rollups: rollup.New(opts.Rollups),
 		trouble: trouble{logger: opts.Logger},
 		budget:  budget{logger: opts.Logger},
 	}

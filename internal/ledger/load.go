@@ -15,6 +15,9 @@ func (l *Ledger) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if upTo, err = l.loadRollups(ctx, upTo); err != nil {
+		return err
+	}
 	if err := l.foldTail(ctx); err != nil {
 		return fmt.Errorf("folding the jobs behind the last checkpoint: %w", err)
 	}
@@ -29,7 +32,10 @@ func (l *Ledger) load(ctx context.Context) error {
 	}
 	// At once, so that the settings of now are those that jobs from now on belong
 	// to, whatever those of the next start.
-	return l.checkpoint(ctx)
+	if err := l.checkpoint(ctx); err != nil {
+		return err
+	}
+	return l.rezone(ctx)
 }
 
 // loadCheckpoint refuses one that can't be whole.
@@ -53,7 +59,7 @@ func (l *Ledger) loadCheckpoint(ctx context.Context) (upTo int64, err error) {
 	if found := sums.contradictions(upTo); len(found) > 0 {
 		return 0, fmt.Errorf("its totals are damaged: %s; receiver verify says more", found[0].text)
 	}
-	l.applied, l.saved = upTo, upTo
+	l.applied, l.counted, l.saved = upTo, upTo, upTo
 	return upTo, nil
 }
 
@@ -75,6 +81,11 @@ func (l *Ledger) foldTail(ctx context.Context) error {
 			return err
 		}
 		progress.add(n)
+		if l.rollups != nil && l.rollups.Stats().Waiting >= rollRows { // a long tail does not have to fit into memory
+			if err := l.rollAll(ctx); err != nil {
+				return err
+			}
+		}
 	}
 }
 

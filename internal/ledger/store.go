@@ -2,9 +2,11 @@ package ledger
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"ci-jobs-metrics/internal/job"
+	"ci-jobs-metrics/internal/rollup"
 	"ci-jobs-metrics/internal/totals"
 )
 
@@ -41,8 +43,9 @@ type Space struct {
 // single machine, package sqlite; package ledgertest says by tests what every
 // store has to do.
 //
-// Append, SaveTotals, Prune, Tend and Probe are called from one goroutine of a Ledger
-// at a time, the others from any, at any time. What is passed in is the
+// What changes the store (Append, SaveTotals, SaveBlocks, SaveRollups, Prune, PruneBlocks,
+// Rezone, Tend and Probe) is called from one goroutine of a Ledger at a time, the others
+// from any, at any time. What is passed in is the
 // caller's and not kept; what is returned is the caller's.
 type Store interface {
 	// Append records the entries in their order, in one transaction that is
@@ -77,6 +80,33 @@ type Store interface {
 	// counters. It is an error, and nothing is stored, if a checkpoint of a later
 	// row is there: somebody else's.
 	SaveTotals(ctx context.Context, c *totals.Checkpoint, upTo int64) error
+
+	// Jobs returns the rows with the given numbers, in any order; not those that never
+	// were, or were pruned.
+	Jobs(ctx context.Context, numbers []int64) ([]Row, error)
+
+	// LoadRollups returns how far the roll-ups are, zero if nothing was stored, and the
+	// blocks that have seen rows behind that, with the last of these.
+	LoadRollups(ctx context.Context) (head rollup.Head, ahead map[rollup.Key]int64, err error)
+
+	// Blocks reads roll-ups.
+	rollup.Loader
+
+	// SaveBlocks stores blocks in one transaction, each in place of the one with its key.
+	// They are kept whole, byte for byte.
+	SaveBlocks(ctx context.Context, blocks []*rollup.Block) error
+
+	// SaveRollups stores how far the roll-ups are, but for Pruned, which is PruneBlocks'
+	// affair. It is an error, and nothing is stored, if they are further: somebody else's.
+	SaveRollups(ctx context.Context, h rollup.Head) error
+
+	// PruneBlocks deletes at most limit blocks of days before one, counts their jobs in
+	// the Pruned of the head, and returns how many of each there were.
+	PruneBlocks(ctx context.Context, before rollup.Day, limit int) (blocks int, jobs int64, err error)
+
+	// Rezone replaces all blocks by those that convert puts, and the head, in one
+	// transaction. old are all blocks, by day and template in ascending order.
+	Rezone(ctx context.Context, h rollup.Head, convert func(old iter.Seq2[*rollup.Block, error], put func(*rollup.Block) error) error) error
 
 	// Prune deletes at most limit of the oldest rows, of those numbered up to
 	// upTo that were received before the given time, and returns how many. Rows

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"ci-jobs-metrics/internal/job"
 )
 
 const (
@@ -42,6 +44,8 @@ func (l *Ledger) write() {
 	defer prune.Stop()
 	probe := time.NewTimer(probeEvery)
 	defer probe.Stop()
+	roll := time.NewTimer(rollLook)
+	defer roll.Stop()
 	small, large := l.lanes[0].queue, l.lanes[1].queue
 	for small != nil || large != nil {
 		select {
@@ -62,6 +66,8 @@ func (l *Ledger) write() {
 		case <-probe.C:
 			l.probe(ctx)
 			probe.Reset(probeEvery)
+		case <-roll.C:
+			roll.Reset(l.roll(ctx))
 		case <-prune.C:
 			prune.Reset(l.prune(ctx))
 		}
@@ -173,12 +179,23 @@ func (l *Ledger) apply(entries []Entry, outcomes []Outcome) {
 	for i, o := range outcomes {
 		switch {
 		case o.Seq == l.applied+1:
-			l.totals.Apply(o.Seq, entries[i].Received, &entries[i].Job)
-			l.applied = o.Seq
+			l.applyOne(o.Seq, entries[i].Received, &entries[i].Job)
 		case o.Seq > l.applied:
 			l.behind = true
 		}
 	}
+}
+
+// applyOne adds a row to both folds. At the start one of them may have it already.
+func (l *Ledger) applyOne(row int64, received time.Time, j *job.Job) {
+	if row > l.counted {
+		l.totals.Apply(row, received, j)
+		l.counted = row
+	}
+	if l.rollups != nil {
+		l.rollups.Apply(row, j)
+	}
+	l.applied = row
 }
 
 // fillGap folds the rows that apply could not, should no scrape have done it: no
@@ -211,8 +228,7 @@ func (l *Ledger) foldStep(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	for i := range rows {
-		l.totals.Apply(rows[i].Seq, rows[i].Received, &rows[i].Job)
-		l.applied = rows[i].Seq
+		l.applyOne(rows[i].Seq, rows[i].Received, &rows[i].Job)
 	}
 	if len(rows) < foldStep {
 		l.behind = false
@@ -236,17 +252,17 @@ func (l *Ledger) checkpoint(ctx context.Context) error {
 	return nil
 }
 
-// prune deletes one step of old rows and returns when to come again. Only rows in
-// the stored checkpoint go: a crash must find all others.
+// prune deletes one step of old rows, and of old roll-ups, and returns when to come again.
+// Only rows in both stored checkpoints go: a crash must find all others.
 func (l *Ledger) prune(ctx context.Context) time.Duration {
 	if l.trouble.now() != nil {
 		return l.opts.PruneEvery
 	}
-	n, err := l.store.Prune(ctx, l.opts.Now().Add(-l.opts.Retention), l.saved, pruneStep)
+	n, err := l.store.Prune(ctx, l.opts.Now().Add(-l.opts.Retention), min(l.saved, l.rolling.saved), pruneStep)
 	if err != nil {
 		l.opts.Logger.Error("Deleting jobs past their retention failed; it will be tried again", "err", err)
 	}
-	if n > 0 {
+	if l.pruneRollups(ctx) || n > 0 {
 		return prunePause
 	}
 	return l.opts.PruneEvery
@@ -256,6 +272,9 @@ func (l *Ledger) prune(ctx context.Context) time.Duration {
 func (l *Ledger) finish(ctx context.Context) {
 	if err := l.checkpoint(ctx); err != nil {
 		l.opts.Logger.Error("Storing the totals failed; the next start folds them from the jobs", "err", err)
+	}
+	if err := l.rollAll(ctx); err != nil {
+		l.opts.Logger.Error("Storing the roll-ups failed; the next start folds them from the jobs", "err", err)
 	}
 	if err := l.store.Close(); err != nil {
 		l.opts.Logger.Error("Closing the ledger failed", "err", err)

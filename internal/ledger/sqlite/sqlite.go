@@ -57,8 +57,9 @@ type Store struct {
 	mu       sync.RWMutex
 	pool     *sql.DB // of the writer only
 	writer   *writer
-	inserter *inserter // over writer, as is saver
+	inserter *inserter // over writer, as are saver and roller
 	saver    *saver
+	roller   *roller
 	reader   *sql.DB // connections that can't write
 }
 
@@ -225,7 +226,10 @@ func (s *Store) prepare(ctx context.Context) error {
 	if s.inserter, err = newInserter(s.writer); err != nil {
 		return err
 	}
-	s.saver, err = newSaver(s.writer)
+	if s.saver, err = newSaver(s.writer); err != nil {
+		return err
+	}
+	s.roller, err = newRoller(s.writer)
 	return err
 }
 

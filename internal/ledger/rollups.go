@@ -1,0 +1,267 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"ci-jobs-metrics/internal/rollup"
+)
+
+const (
+	// rollRows is how many jobs the roll-ups gather before they are stored, however soon
+	// that is: a start folds them anew.
+	rollRows = 100_000
+	// rollMost is when they are stored although the disk had little rest.
+	rollMost = 10 * rollRows
+	// rollLook is how often it is looked whether they are to be stored.
+	rollLook = time.Second
+	// rollAgain is when it is tried again after an error.
+	rollAgain = 10 * time.Second
+	// rollStep is how many bytes of blocks are stored at a time: some milliseconds that
+	// jobs wait for.
+	rollStep = 256 << 10
+	// rollPause lets jobs through between two steps.
+	rollPause = 10 * time.Millisecond
+	// rollShare is how many times as long as storing took there is a pause after it.
+	rollShare = 20
+	// pruneBlocks is how many blocks are pruned at a time.
+	pruneBlocks = 100
+)
+
+// Rolling is where the storing of the roll-ups has come to.
+type rolling struct {
+	save  *rollup.Save
+	saved int64     // number of the last row in all stored blocks
+	begun time.Time // the last save
+	took  time.Duration
+}
+
+// Scan goes over the roll-ups: every job that Record acknowledged before the call is in
+// them. See rollup.Rollups.Scan. It fails if the ledger can't be read.
+func (l *Ledger) Scan(ctx context.Context, q rollup.Scan, begin func(*rollup.Texts) func(rollup.Part)) (rollup.AsOf, error) {
+	if err := l.CatchUp(ctx); err != nil {
+		return rollup.AsOf{}, err
+	}
+	asOf, err := l.rollups.Scan(ctx, l.store, q, begin)
+	if err != nil {
+		err = fmt.Errorf("reading the roll-ups: %w", err)
+	}
+	return asOf, err
+}
+
+// Applied is the number of the last job in the totals and roll-ups, all acknowledged ones
+// before the call among them.
+func (l *Ledger) Applied(ctx context.Context) (int64, error) {
+	if err := l.CatchUp(ctx); err != nil {
+		return 0, err
+	}
+	return l.rollups.Stats().Applied, nil
+}
+
+// Jobs returns the recorded jobs with the given numbers, in any order; not those that are
+// past their retention.
+func (l *Ledger) Jobs(ctx context.Context, numbers []int64) ([]Row, error) {
+	rows, err := l.store.Jobs(ctx, numbers)
+	if err != nil {
+		err = fmt.Errorf("reading the ledger: %w", err)
+	}
+	return rows, err
+}
+
+// Calendar says which days KPI have.
+func (l *Ledger) Calendar() rollup.Calendar { return l.rollups.Calendar() }
+
+// loadRollups takes the stored roll-ups, which may be behind the totals or ahead of them:
+// upTo becomes where to fold from.
+func (l *Ledger) loadRollups(ctx context.Context, upTo int64) (int64, error) {
+	head, ahead, err := l.store.LoadRollups(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("loading the roll-ups: %w (if this comes again, %s)", err, Remedy)
+	}
+	if head.Zone != "" { // the tail belongs to the days of before; rezone changes them then
+		o := l.opts.Rollups
+		if o.Zone, err = rollup.LoadZone(head.Zone); err != nil {
+			return 0, fmt.Errorf("the roll-ups have days of a time zone that is not known here: %w", err)
+		}
+		l.rollups = rollup.New(o)
+	}
+	if err := l.rollups.Load(head, ahead); err != nil {
+		return 0, fmt.Errorf("%w: %s", err, Remedy)
+	}
+	l.rolling.saved = head.UpTo
+	if head.UpTo < upTo {
+		l.applied = head.UpTo
+	}
+	return l.applied, nil
+}
+
+// rezone moves the roll-ups to the days of another time zone, if the operator chose one.
+func (l *Ledger) rezone(ctx context.Context) error {
+	zone := l.opts.Rollups.Zone
+	if zone == nil {
+		zone = time.UTC
+	}
+	before := l.rollups.Calendar().Zone()
+	if zone.String() == before.String() {
+		return nil
+	}
+	if err := l.rollAll(ctx); err != nil {
+		return fmt.Errorf("storing the roll-ups: %w", err)
+	}
+	head, _, err := l.store.LoadRollups(ctx)
+	if err != nil {
+		return err
+	}
+	l.opts.Logger.Info("The time zone was changed: moving the roll-ups to its days", "from", before, "to", zone)
+	head.Zone = zone.String()
+	progress := reporter{logger: l.opts.Logger, what: "Moving the roll-ups to the days of another time zone", unit: "blocks"}
+	err = l.store.Rezone(ctx, head, func(old iter.Seq2[*rollup.Block, error], put func(*rollup.Block) error) error {
+		return rollup.Rezone(old, rollup.NewCalendar(zone), func(b *rollup.Block) error {
+			progress.add(1)
+			return put(b)
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("moving the roll-ups to the days of another time zone: %w", err)
+	}
+	l.rollups = rollup.New(l.opts.Rollups)
+	return l.rollups.Load(head, nil)
+}
+
+// roll stores a step of the roll-ups if that is due, and returns when to come again. A
+// step takes milliseconds, so that jobs don't wait for long.
+func (l *Ledger) roll(ctx context.Context) time.Duration {
+	r := &l.rolling
+	if r.save == nil {
+		if !l.rollDue() {
+			return rollLook
+		}
+		if !l.beginRoll() {
+			return rollLook
+		}
+	}
+	if l.trouble.now() != nil {
+		return rollLook
+	}
+	start := time.Now()
+	err := l.rollStep(ctx)
+	r.took += time.Since(start)
+	if err != nil {
+		l.opts.Logger.Error("Storing the roll-ups failed; it will be tried again", "err", err)
+		return rollAgain
+	}
+	if r.save == nil {
+		return rollLook
+	}
+	return rollPause
+}
+
+func (l *Ledger) rollDue() bool {
+	r, waiting := &l.rolling, l.rollups.Stats().Waiting
+	since := time.Since(r.begun)
+	switch {
+	case waiting == 0:
+		return false
+	case waiting >= rollMost:
+		return true
+	case since < rollShare*r.took:
+		return false
+	}
+	return waiting >= rollRows || since >= l.opts.RollupEvery
+}
+
+// beginRoll is false if there is nothing to store.
+func (l *Ledger) beginRoll() bool {
+	r := &l.rolling
+	if r.save != nil {
+		return true
+	}
+	l.fold.Lock() // no row is half applied
+	r.save = l.rollups.Begin()
+	l.fold.Unlock()
+	r.begun, r.took = time.Now(), 0
+	return r.save != nil
+}
+
+// rollStep stores some blocks, or the head if that is all that is left.
+func (l *Ledger) rollStep(ctx context.Context) error {
+	r := &l.rolling
+	var merged []*rollup.Merged
+	var blocks []*rollup.Block
+	size := 0
+	for _, k := range r.save.Keys() {
+		if size >= rollStep {
+			break
+		}
+		stored, err := l.block(ctx, k)
+		if err != nil {
+			return err
+		}
+		m, err := r.save.Merge(k, stored)
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, Remedy)
+		}
+		merged = append(merged, m)
+		size += len(m.Cells) + len(m.Slots)
+		if !m.Stored {
+			blocks = append(blocks, &m.Block)
+		}
+	}
+	if len(merged) > 0 {
+		r.save.Storing(merged)
+		err := l.store.SaveBlocks(ctx, blocks)
+		r.save.Stored(merged, err)
+		return err
+	}
+	if err := l.store.SaveRollups(ctx, r.save.Head()); err != nil {
+		return err
+	}
+	r.saved = r.save.Head().UpTo
+	r.save.End()
+	r.save = nil
+	return nil
+}
+
+// block is the stored block with a key; nil if there is none.
+func (l *Ledger) block(ctx context.Context, k rollup.Key) (stored *rollup.Block, err error) {
+	err = l.store.Blocks(ctx, k.Day, k.Template, true, func(b *rollup.Block) error {
+		stored = b
+		return nil
+	})
+	return stored, err
+}
+
+// rollAll stores all that has gathered, at the start and at the end.
+func (l *Ledger) rollAll(ctx context.Context) error {
+	for range 2 { // one may be under way, of what had gathered before
+		if !l.beginRoll() {
+			return nil
+		}
+		for l.rolling.save != nil {
+			if err := errors.Join(ctx.Err(), l.rollStep(ctx)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pruneRollups deletes a step of old roll-ups, and says whether there were any.
+func (l *Ledger) pruneRollups(ctx context.Context) bool {
+	if l.rolling.save != nil { // it may be about one of them
+		return false
+	}
+	before := l.Calendar().DayOf(rollup.SlotOf(l.opts.Now().Add(-l.opts.RollupRetention)))
+	blocks, jobs, err := l.store.PruneBlocks(ctx, before, pruneBlocks)
+	if err != nil {
+		l.opts.Logger.Error("Deleting roll-ups past their retention failed; it will be tried again", "err", err)
+		return false
+	}
+	if blocks > 0 {
+		l.rollups.Pruned(before, jobs)
+	}
+	return blocks > 0
+}

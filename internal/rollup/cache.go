@@ -1,0 +1,117 @@
+package rollup
+
+import (
+	"cmp"
+	"slices"
+)
+
+// A cache keeps the views of whole days. Who uses it holds the lock of Rollups.
+type cache struct {
+	limit, size int // bytes
+	days        map[Day]*dayViews
+	clock       uint64 // counts uses
+	// moves count, for each day, when blocks of it began and ended to be stored, and moving
+	// has how many are being stored: what was read from the store meanwhile can't be told
+	// to be of before or after.
+	moves  map[Day]uint64
+	moving map[Day]int
+}
+
+// dayViews are all stored blocks of a day.
+type dayViews struct {
+	views []*View // by template; replaced, never changed in place
+	size  int
+	used  uint64
+}
+
+func newCache(limit int) cache {
+	return cache{limit: limit, days: map[Day]*dayViews{}, moves: map[Day]uint64{}, moving: map[Day]int{}}
+}
+
+// get returns the views of a day; nil if they are not here.
+func (c *cache) get(d Day) []*View {
+	day := c.days[d]
+	if day == nil {
+		return nil
+	}
+	c.clock++
+	day.used = c.clock
+	return day.views
+}
+
+// begin says that a block of a day is about to be stored, end that it is, or could not be.
+func (c *cache) begin(d Day) {
+	c.moves[d]++
+	c.moving[d]++
+}
+
+func (c *cache) end(d Day) {
+	c.moves[d]++
+	if c.moving[d]--; c.moving[d] == 0 {
+		delete(c.moving, d)
+	}
+}
+
+// put keeps the views of a day if there is room, or was for days that were not used
+// since a question began.
+func (c *cache) put(d Day, views []*View, since uint64) {
+	if c.days[d] != nil {
+		return
+	}
+	day := &dayViews{views: views, used: c.clock}
+	for _, v := range views {
+		day.size += v.size()
+	}
+	for c.size+day.size > c.limit {
+		oldest, ok := c.oldest(since)
+		if !ok {
+			return
+		}
+		c.drop(oldest)
+	}
+	c.clock++
+	day.used = c.clock
+	c.days[d] = day
+	c.size += day.size
+}
+
+func (c *cache) oldest(since uint64) (oldest Day, ok bool) {
+	least := since
+	for d, day := range c.days {
+		if day.used <= least {
+			oldest, least, ok = d, day.used, true
+		}
+	}
+	return oldest, ok
+}
+
+func (c *cache) drop(d Day) {
+	if day := c.days[d]; day != nil {
+		c.size -= day.size
+		delete(c.days, d)
+	}
+}
+
+// replace puts a view in the place of the one of its template, if its day is here.
+func (c *cache) replace(v *View) {
+	day := c.days[v.Day]
+	if day == nil {
+		return
+	}
+	at, found := slices.BinarySearchFunc(day.views, v.Template, func(v *View, t string) int { return cmp.Compare(v.Template, t) })
+	size := v.size()
+	views := slices.Clone(day.views)
+	if found {
+		size -= views[at].size()
+		views[at] = v
+	} else {
+		views = slices.Insert(views, at, v)
+	}
+	c.days[v.Day] = &dayViews{views: views, size: day.size + size, used: day.used}
+	c.size += size
+}
+
+func (c *cache) clear() {
+	clear(c.days)
+	c.size = 0
+}

@@ -1,0 +1,181 @@
+package rollup
+
+import (
+	"fmt"
+	"math"
+
+	"ci-jobs-metrics/internal/job"
+)
+
+// A View is a block as questions read it: the jobs of one template, of a day or of a part
+// of it, by project, version and status. Nobody changes it.
+type View struct {
+	Day      Day
+	Template string
+	Cells    []Cell
+	buckets  []byte // where Cell.buckets point to
+}
+
+// A Cell is the jobs of a View that have one project, version and status.
+type Cell struct {
+	Project, Version uint32 // their texts are in Texts of the Scan
+	Status           uint8  // rank: job.Statuses[Status]
+	Count            uint32 // jobs
+	Timed            uint32 // of those, how many have a duration
+	Micros           int64  // their durations together, in microseconds
+	Again            uint32 // successes after a failure of the same commit
+	Wasted           int64  // what those failures had taken, in microseconds
+	buckets          uint32 // place in the View's buckets
+}
+
+// cellSize is what a Cell takes in memory, in bytes.
+const cellSize = 56
+
+// AddDurations adds the durations of one of the view's cells to a histogram.
+func (v *View) AddDurations(c *Cell, to *Histogram) {
+	if c.Timed == 0 {
+		return
+	}
+	b, at := v.buckets, int(c.buckets)
+	index, left := int64(usualIndex), uint64(c.Timed)
+	for left > 0 {
+		var delta, n uint64
+		delta, at = uvarint(b, at)
+		index += int64(delta>>1) ^ -int64(delta&1) //nolint:gosec // zigzag
+		n = 1
+		if left > 1 {
+			n, at = uvarint(b, at)
+		}
+		to.add(int(index), n)
+		left -= n
+	}
+}
+
+// uvarint is binary.Uvarint for what was checked before.
+func uvarint(b []byte, at int) (uint64, int) {
+	if b[at] < 0x80 {
+		return uint64(b[at]), at + 1
+	}
+	var n uint64
+	for shift := 0; ; shift += 7 {
+		c := b[at]
+		at++
+		n |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			return n, at
+		}
+	}
+}
+
+// size is what a view takes in memory, in bytes.
+func (v *View) size() int { return len(v.Cells)*cellSize + len(v.buckets) + 100 }
+
+// seal makes the view of a whole block from its first part.
+func seal(b *Block, s *symbols) (*View, error) {
+	r := &reader{b: b.Cells}
+	r.begin()
+	texts := make([][]byte, r.length())
+	for i := range texts {
+		texts[i] = r.bytes(r.number(math.MaxUint32))
+	}
+	v := &View{Day: b.Day, Template: b.Template, buckets: b.Cells, Cells: make([]Cell, r.length())}
+	if r.err == nil {
+		numbers := s.numbersOf(texts)
+		jobs := int64(0)
+		for i := range v.Cells {
+			r.cell(&v.Cells[i], numbers)
+			jobs += int64(v.Cells[i].Count)
+		}
+		if r.err == nil && (r.at != len(r.b) || jobs != b.Jobs) {
+			r.fail("something that does not add up")
+		}
+	}
+	return v, damaged(b, r)
+}
+
+func damaged(b *Block, r *reader) error {
+	if r.err == nil {
+		return nil
+	}
+	return fmt.Errorf("the roll-up of %q on %v is damaged: %w", b.Template, b.Day, r.err)
+}
+
+func (r *reader) cell(c *Cell, numbers []uint32) {
+	project, version := r.number(math.MaxUint32), r.number(math.MaxUint32)
+	status := r.bytes(1)
+	if r.err != nil {
+		return
+	}
+	if project >= uint64(len(numbers)) || version >= uint64(len(numbers)) || int(status[0]) >= len(job.Statuses) {
+		r.fail("a cell that is none")
+		return
+	}
+	var n counted
+	c.Project, c.Version, c.Status = numbers[project], numbers[version], status[0]
+	c.buckets = uint32(r.counted(&n, c.Status, nil)) //nolint:gosec // in a block
+	c.set(&n)
+}
+
+func (c *Cell) set(n *counted) {
+	c.Count, c.Timed, c.Micros, c.Again, c.Wasted = n.count, n.timed, n.micros, n.again, n.wasted
+}
+
+// eachSlot calls f with what every cell counted in every slot, read from the block's
+// second part.
+func (v *View) eachSlot(b *Block, f func(cell int, at *slotted)) error {
+	r := &reader{b: b.Slots}
+	r.begin()
+	for i := range v.Cells {
+		c := &v.Cells[i]
+		slot := uint64(0)
+		for n := r.length(); n > 0 && r.err == nil; n-- {
+			var s slotted
+			slot += r.number(math.MaxInt32)
+			if slot > math.MaxInt32 {
+				r.fail("a time that is none")
+			}
+			s.slot = Slot(slot) //nolint:gosec // checked
+			r.counted(&s.counted, c.Status, &s.buckets)
+			s.rows = r.rows(s.count, c.Status)
+			if r.err == nil {
+				f(i, &s)
+			}
+		}
+	}
+	if r.err == nil && r.at != len(r.b) {
+		r.fail("something that does not belong there")
+	}
+	return damaged(b, r)
+}
+
+func (r *reader) rows(n uint32, status uint8) []int64 {
+	if !IsFailure(job.Statuses[status]) || r.err != nil {
+		return nil
+	}
+	if uint64(n) > uint64(len(r.b)-r.at) {
+		r.fail("fewer jobs than were counted")
+		return nil
+	}
+	rows := make([]int64, n)
+	before := uint64(0)
+	for i := range rows {
+		before += r.number(math.MaxInt64)
+		rows[i] = int64(before) //nolint:gosec // numbers of jobs
+	}
+	return rows
+}
+
+// A builder puts a view together from cells.
+type builder struct{ view *View }
+
+func newBuilder(k Key) builder { return builder{&View{Day: k.Day, Template: k.Template}} }
+
+func (b builder) add(k cellKey, n *counted) {
+	if n.count == 0 {
+		return
+	}
+	c := Cell{Project: k.project, Version: k.version, Status: k.status, buckets: uint32(len(b.view.buckets))} //nolint:gosec // a day's
+	c.set(n)
+	b.view.buckets = appendBuckets(b.view.buckets, n.buckets, uint64(n.timed))
+	b.view.Cells = append(b.view.Cells, c)
+}
