@@ -1,0 +1,168 @@
+package kpi
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"ci-jobs-metrics/internal/job"
+	"ci-jobs-metrics/internal/ledger"
+	"ci-jobs-metrics/internal/rollup"
+)
+
+// Failures answers with the last jobs of a period that failed or timed out, those that
+// finished last first; a cut's Sort does not matter. Total counts all of the period, but
+// of those past the retention of jobs there are no rows.
+func (a *Asker) Failures(ctx context.Context, q Query, cut Cut) (*Page[FailedJob], error) {
+	q.Interval = Daily
+	s, err := a.newSurvey(q)
+	if err != nil {
+		return nil, err
+	}
+	for rank, status := range job.Statuses {
+		s.wanted[rank] = s.wanted[rank] && rollup.IsFailure(status)
+	}
+	var counts []map[string]int64 // by day of the period and template
+	meta, err := s.ask(ctx, a, func() func(*found) {
+		counts = make([]map[string]int64, len(s.days))
+		return func(f *found) {
+			if f.period != current {
+				return
+			}
+			if counts[f.day] == nil {
+				counts[f.day] = map[string]int64{}
+			}
+			counts[f.day][f.Template] += int64(f.Count)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	w := walk{survey: s, asker: a, upTo: meta.AsOf.Job, cut: cut}
+	page := &Page[FailedJob]{Meta: meta, Offset: cut.Offset, Items: []FailedJob{}}
+	for day := len(counts) - 1; day >= 0; day-- {
+		n := int64(0)
+		for _, m := range counts[day] {
+			n += m
+		}
+		page.Total += int(n)
+		if err := w.day(ctx, day, n, counts[day]); err != nil {
+			return nil, err
+		}
+	}
+	page.Items = append(page.Items, w.items...)
+	return page, nil
+}
+
+// A walk collects the failed jobs of a cut, going back from the last day.
+type walk struct {
+	*survey
+	asker *Asker
+	upTo  int64 // rows behind it came after the question
+	cut   Cut
+	seen  int // jobs that were passed by, or collected
+	items []FailedJob
+}
+
+// day adds the n jobs of a day, or passes them by. templates are those that have some.
+func (w *walk) day(ctx context.Context, day int, n int64, templates map[string]int64) error {
+	if w.full() || n == 0 {
+		return nil
+	}
+	if w.seen+int(n) <= w.cut.Offset {
+		w.seen += int(n)
+		return nil
+	}
+	failures, err := w.failures(ctx, day, templates)
+	if err != nil {
+		return err
+	}
+	for len(failures) > 0 && !w.full() {
+		n := 1 // of a slot
+		for n < len(failures) && failures[n].Slot == failures[0].Slot {
+			n++
+		}
+		if err := w.slot(ctx, failures[:n]); err != nil {
+			return err
+		}
+		failures = failures[n:]
+	}
+	return nil
+}
+
+func (w *walk) full() bool { return w.cut.Limit > 0 && len(w.items) >= w.cut.Limit }
+
+// failures are the failed jobs of a day, by slot, the last first.
+func (w *walk) failures(ctx context.Context, day int, templates map[string]int64) (failures []rollup.Failure, err error) {
+	slots, period := w.calendar.Slots(w.days[day]), w.Period.slots()
+	scan := rollup.Scan{
+		Ranges:   []rollup.Range{{From: max(slots.From, period.From), To: min(slots.To, period.To)}},
+		Failures: true,
+	}
+	if len(templates) == 1 {
+		for t := range templates {
+			scan.Template = t
+		}
+	}
+	_, err = w.asker.ledger.Scan(ctx, scan, func(texts *rollup.Texts) func(rollup.Part) {
+		failures = nil
+		w.texts, w.projects.known, w.versions.known = texts, nil, nil
+		return func(p rollup.Part) {
+			if templates[p.Template] == 0 {
+				return
+			}
+			for _, f := range p.Failures {
+				c := &p.Cells[f.Cell]
+				if f.Row <= w.upTo && w.wanted[c.Status] && w.projects.match(c.Project, texts) && w.versions.match(c.Version, texts) {
+					failures = append(failures, f)
+				}
+			}
+		}
+	})
+	slices.SortFunc(failures, func(a, b rollup.Failure) int {
+		return cmp.Or(cmp.Compare(b.Slot, a.Slot), cmp.Compare(b.Row, a.Row))
+	})
+	return failures, err
+}
+
+// slot adds the jobs of a slot, or passes them by.
+func (w *walk) slot(ctx context.Context, failures []rollup.Failure) error {
+	if w.seen+len(failures) <= w.cut.Offset {
+		w.seen += len(failures)
+		return nil
+	}
+	numbers := make([]int64, len(failures))
+	for i, f := range failures {
+		numbers[i] = f.Row
+	}
+	rows, err := w.asker.ledger.Jobs(ctx, numbers)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(rows, func(a, b ledger.Row) int {
+		return cmp.Or(b.Job.Finished.Compare(a.Job.Finished), cmp.Compare(b.Seq, a.Seq))
+	})
+	skip := min(max(w.cut.Offset-w.seen, 0), len(rows))
+	w.seen += len(failures)
+	for i := range rows[skip:] {
+		if w.full() {
+			return nil
+		}
+		w.items = append(w.items, failedJob(&rows[skip+i], w.calendar.Zone()))
+	}
+	return nil
+}
+
+func failedJob(r *ledger.Row, zone *time.Location) FailedJob {
+	j := &r.Job
+	f := FailedJob{
+		Number: r.Seq, ID: j.ID, Template: j.Name, Project: j.Project, Version: j.Version, Status: j.Status,
+		Finished: j.Finished.In(zone), Job: j.Job, URL: j.URL, Stage: j.Stage, Ref: j.Ref, SHA: j.SHA,
+		Pipeline: j.Pipeline, Runner: j.Runner, Source: j.Source,
+	}
+	if j.Timed {
+		f.Duration = new(j.Duration.Seconds())
+	}
+	return f
+}
