@@ -155,14 +155,25 @@ func describe(path string, r *sqlite.Report) string {
 	if r.ExactFrom > 1 {
 		line("  labels were changed or counters forgotten before job %s: what came earlier, compared by its sum only", grouped(r.ExactFrom))
 	}
+	describeTotals(line, r)
+	if r.Blocks > 0 {
+		with := "all of their jobs"
+		if !r.RollupsExact {
+			with = "those of their jobs that are left, so it is a lower bound"
+		}
+		line("  %s of roll-ups, up to job %s, compared with a replay of %s", plural(int64(r.Blocks), "block"), grouped(r.RollupsUpTo), with)
+	}
+	return b.String()
+}
+
+func describeTotals(line func(string, ...any), r *sqlite.Report) {
 	if r.Pruned() == 0 {
 		line("  compared with a replay of all %s", jobs(r.Replayed))
-		return b.String()
+		return
 	}
 	line("  compared with a replay of the %s that are left: %s of these totals past retention, so it is a lower bound",
 		jobs(r.Replayed), jobs(r.Pruned()))
 	line("  histograms all of whose jobs are left, compared exactly: %s", grouped(int64(r.Durations-r.Partial)))
-	return b.String()
 }
 
 func runBackup(ctx context.Context, name, to string, stdout, stderr io.Writer) error {

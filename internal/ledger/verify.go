@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"ci-jobs-metrics/internal/job"
+	"ci-jobs-metrics/internal/rollup"
 	"ci-jobs-metrics/internal/totals"
 )
 
@@ -18,6 +19,10 @@ import (
 type Source interface {
 	Rows(ctx context.Context, after int64, limit int) ([]Row, error)
 	LoadTotals(ctx context.Context, take func(part *totals.Checkpoint) error) (upTo int64, err error)
+	LoadRollups(ctx context.Context) (head rollup.Head, ahead map[rollup.Key]int64, err error)
+	// AllBlocks hands over all blocks of the roll-ups, which are the caller's. An error of
+	// take ends it and is returned.
+	AllBlocks(ctx context.Context, take func(*rollup.Block) error) error
 }
 
 // Progress is told now and then how far long work has come: so much of total, which
@@ -42,6 +47,12 @@ type Verdict struct {
 	// Partial is how many histograms could only be compared with a lower bound:
 	// some of their jobs were pruned.
 	Partial int
+
+	Blocks      int   // of the roll-ups, stored
+	RollupsUpTo int64 // number of the last job in all of them
+	// RollupsExact says that all jobs that they have seen are here, so that they were
+	// compared exactly; else with a lower bound.
+	RollupsExact bool
 }
 
 // Pruned is how many jobs in the stored totals have no row any more. Without their
@@ -54,13 +65,16 @@ const Remedy = "restore a backup"
 // maxAlike is how many problems of a kind are told.
 const maxAlike = 10
 
-// Verify checks that every row is a job, and that the stored totals are what a
-// replay of the rows up to theirs gives. Its error says that the source could not be
+// Verify checks that every row is a job, and that the stored totals and roll-ups are what
+// a replay of the rows up to theirs gives. Its error says that the source could not be
 // read.
 func Verify(ctx context.Context, from Source, progress Progress) (*Verdict, error) {
 	v := &verifier{from: from, progress: progress, alike: map[string]int{}}
 	if err := v.load(ctx); err != nil {
 		return nil, fmt.Errorf("the stored totals: %w", err)
+	}
+	if err := v.loadRollups(ctx); err != nil {
+		return nil, fmt.Errorf("the stored roll-ups: %w", err)
 	}
 	if v.UpTo < 0 {
 		v.problem("totals", "the stored totals end at job %d, which none is: %s", v.UpTo, Remedy)
@@ -76,6 +90,9 @@ func Verify(ctx context.Context, from Source, progress Progress) (*Verdict, erro
 		return nil, err
 	}
 	v.compare()
+	if err := v.compareRollups(ctx); err != nil {
+		return nil, fmt.Errorf("the stored roll-ups: %w", err)
+	}
 	return v.verdict(), nil
 }
 
@@ -101,6 +118,7 @@ type verifier struct {
 	// From the replay.
 	replayed *totals.Totals
 	begin    begin
+	rollups  rollups
 }
 
 func (v *verifier) problem(kind, format string, args ...any) {
@@ -284,9 +302,12 @@ func (v *verifier) replay(ctx context.Context) error {
 		}
 		skip[d.DurationKey] -= min(d.Count, skip[d.DurationKey])
 	}
-	return v.each(ctx, "replaying jobs", v.Replayed, func(r *Row) bool {
-		if r.Seq <= 0 || r.Seq > v.UpTo {
+	return v.each(ctx, "replaying jobs", v.Jobs, func(r *Row) bool {
+		if r.Seq <= 0 || !v.rollups.add(r) {
 			return r.Seq <= 0
+		}
+		if r.Seq > v.UpTo {
+			return true // a roll-up may have seen it
 		}
 		if r.Seq < v.stored.ExactFrom {
 			return true // in the sum of all counters, which was checked

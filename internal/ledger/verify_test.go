@@ -15,6 +15,7 @@ import (
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/ledger/ledgertest"
 	"ci-jobs-metrics/internal/ledger/sqlite"
+	"ci-jobs-metrics/internal/rollup"
 	"ci-jobs-metrics/internal/totals"
 )
 
@@ -54,6 +55,12 @@ func (c *contents) LoadTotals(_ context.Context, take func(*totals.Checkpoint) e
 	}
 	return c.upTo, take(c.stored)
 }
+
+func (c *contents) LoadRollups(context.Context) (rollup.Head, map[rollup.Key]int64, error) {
+	return rollup.Head{}, nil, c.err
+}
+
+func (c *contents) AllBlocks(context.Context, func(*rollup.Block) error) error { return c.err }
 
 // run is the counter of a template, all of which have project p.
 func (c *contents) run(template string) *totals.Run {

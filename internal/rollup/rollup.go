@@ -65,7 +65,8 @@ type Rollups struct {
 	active, frozen map[Key]cells
 	waiting        int // rows in active
 
-	ahead map[Key]int64 // blocks that have seen rows behind head.UpTo, from before a crash
+	// skip, if not nil, says of which rows a block is not to be told.
+	skip func(k Key, row int64) bool
 
 	day    Day // of the last row, with its slots: the next one is nearly always of it too
 	within Range
@@ -98,7 +99,11 @@ func (r *Rollups) Calendar() Calendar { return r.calendar }
 func (r *Rollups) Load(h Head, ahead map[Key]int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.head, r.applied, r.ahead = h, h.UpTo, ahead
+	r.head, r.applied = h, h.UpTo
+	r.skip = func(k Key, row int64) bool { return row <= ahead[k] }
+	if len(ahead) == 0 {
+		r.skip = nil
+	}
 	return r.retries.load(h.Failures)
 }
 
@@ -117,7 +122,7 @@ func (r *Rollups) Apply(row int64, j *job.Job) {
 	r.head.Last = max(r.head.Last, slot)
 	again, wasted := r.retries.see(j, slot)
 	k := Key{r.dayOf(slot), j.Name}
-	if r.ahead[k] >= row {
+	if r.skip != nil && r.skip(k, row) {
 		return
 	}
 	cs := r.active[k]
@@ -274,7 +279,7 @@ func (s *Save) End() {
 	defer r.mu.Unlock()
 	r.frozen = nil
 	r.head.UpTo, r.head.Zone = s.head.UpTo, s.head.Zone
-	r.ahead = nil // it ends behind their rows
+	r.skip = nil // it ends behind the rows that blocks had seen
 }
 
 // Pruned says that the blocks before a day are no longer stored, and how many jobs they

@@ -66,6 +66,9 @@ func Test(t *testing.T, open func(t *testing.T) func() ledger.Store) {
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
+	for name, test := range rollupTests {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
 }
 
 func use(t *testing.T, open func() ledger.Store) ledger.Store {

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"ci-jobs-metrics/internal/ledger"
+	"ci-jobs-metrics/internal/rollup"
 	"ci-jobs-metrics/internal/totals"
 )
 
@@ -29,6 +30,28 @@ func (s *snapshot) Rows(ctx context.Context, after int64, limit int) ([]ledger.R
 // LoadTotals implements ledger.Source.
 func (s *snapshot) LoadTotals(ctx context.Context, take func(*totals.Checkpoint) error) (int64, error) {
 	return loadTotals(ctx, s.conn, s.schema, take)
+}
+
+// withRollups is the first schema that has roll-ups.
+const withRollups = 3
+
+// LoadRollups implements ledger.Source.
+func (s *snapshot) LoadRollups(ctx context.Context) (head rollup.Head, ahead map[rollup.Key]int64, err error) {
+	if s.schema < withRollups {
+		return head, nil, nil
+	}
+	if head, err = loadHead(ctx, s.conn); err == nil {
+		ahead, err = loadAhead(ctx, s.conn, head.UpTo)
+	}
+	return head, ahead, explain(err)
+}
+
+// AllBlocks implements ledger.Source.
+func (s *snapshot) AllBlocks(ctx context.Context, take func(*rollup.Block) error) error {
+	if s.schema < withRollups {
+		return nil
+	}
+	return selectBlocks(ctx, s.conn, "ORDER BY day, template", true, take)
 }
 
 // inspect calls f with a snapshot of the ledger in the file. It takes no lock that a
