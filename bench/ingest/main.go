@@ -6,7 +6,7 @@
 // receiver's without.
 //
 // The workload is fixed: keep-alive connections; names, projects and statuses as
-// workload.go says; the four classic fields, without ids and with unique ones. Both
+// bench/internal/load says; the four classic fields, without ids and with unique ones. Both
 // servers are programs of their own, measured in turn in the same run, five times
 // each; medians are printed, and ratios of them. Load generator and servers share
 // the machine's processors.
@@ -22,6 +22,8 @@ import (
 	"runtime"
 	"slices"
 	"time"
+
+	"ci-jobs-metrics/bench/internal/load"
 )
 
 func main() {
@@ -33,7 +35,7 @@ func main() {
 	bare := flag.String("bare", "", "be the bare handler, on this address")
 	flag.Parse()
 	if *bare != "" {
-		fail(serveBare(*bare))
+		fail(load.ServeBare(*bare))
 		return
 	}
 	b := &bench{bin: *bin, dir: *dir, rounds: *rounds, length: *length}
@@ -65,13 +67,13 @@ func (b *bench) run(only string) error {
 		"stolen: processor time that the machine's host gave to others in the worst of the rounds\n\n", b.rounds, b.length)
 	fmt.Printf("%-24s %5s  %10s %10s  %6s  %9s %9s  %12s %8s  %7s\n", "workload", "conns", "bare req/s", "req/s", "ratio",
 		"p50 ms", "p99 ms", "CPU s/100000", "peak MB", "stolen %")
-	for _, w := range workloads {
-		if only != "" && only != w.name {
+	for _, w := range load.Workloads {
+		if only != "" && only != w.Name {
 			continue
 		}
-		for _, connections := range w.connections {
+		for _, connections := range w.Connections {
 			if err := b.compare(w, connections); err != nil {
-				return fmt.Errorf("%s at %d: %w", w.name, connections, err)
+				return fmt.Errorf("%s at %d: %w", w.Name, connections, err)
 			}
 		}
 	}
@@ -87,22 +89,22 @@ func (b *bench) run(only string) error {
 }
 
 // compare takes one line of the table.
-func (b *bench) compare(w workload, connections int) error {
+func (b *bench) compare(w load.Workload, connections int) error {
 	bare, err := startBare()
 	if err != nil {
 		return err
 	}
-	defer bare.stop()
-	receiver, err := b.startReceiver(fmt.Sprintf("%s-%d", w.name, connections))
+	defer bare.Stop()
+	receiver, err := b.startReceiver(fmt.Sprintf("%s-%d", w.Name, connections))
 	if err != nil {
 		return err
 	}
-	defer receiver.stop()
+	defer receiver.Stop()
 	pairs, sent, err := b.pairs(bare, receiver, w, connections)
 	if err != nil {
 		return err
 	}
-	recorded, err := receiver.recorded()
+	recorded, err := receiver.Recorded()
 	if err != nil {
 		return err
 	}
@@ -114,14 +116,14 @@ func (b *bench) compare(w workload, connections int) error {
 		for i := range pairs {
 			figures = append(figures, figure(&pairs[i]))
 		}
-		return median(figures)
+		return load.Median(figures)
 	}
-	rate, bareRate := of(func(p *pair) float64 { return p.served.rate() }), of(func(p *pair) float64 { return p.bare.rate() })
-	fmt.Printf("%-24s %5d  %10.0f %10.0f  %6.2f  %9.2f %9.2f  %12.2f %8.0f  %7.1f", w.name, connections, bareRate, rate, rate/bareRate,
-		of(func(p *pair) float64 { return p.served.quantile(0.5) }), of(func(p *pair) float64 { return p.served.quantile(0.99) }),
-		of(func(p *pair) float64 { return p.cpu * 100_000 / float64(p.served.requests*w.jobs) }), receiver.peak(), pairs[len(pairs)-1].steal*100)
-	if w.jobs > 1 {
-		fmt.Printf("  %.0f jobs/s", rate*float64(w.jobs))
+	rate, bareRate := of(func(p *pair) float64 { return p.served.Rate() }), of(func(p *pair) float64 { return p.bare.Rate() })
+	fmt.Printf("%-24s %5d  %10.0f %10.0f  %6.2f  %9.2f %9.2f  %12.2f %8.0f  %7.1f", w.Name, connections, bareRate, rate, rate/bareRate,
+		of(func(p *pair) float64 { return p.served.Quantile(0.5) }), of(func(p *pair) float64 { return p.served.Quantile(0.99) }),
+		of(func(p *pair) float64 { return p.cpu * 100_000 / float64(p.served.Requests*w.Jobs) }), receiver.Peak(), pairs[len(pairs)-1].steal*100)
+	if w.Jobs > 1 {
+		fmt.Printf("  %.0f jobs/s", rate*float64(w.Jobs))
 	}
 	fmt.Println()
 	return nil
@@ -129,7 +131,7 @@ func (b *bench) compare(w workload, connections int) error {
 
 // A pair is one round: the bare handler and the receiver, one after the other.
 type pair struct {
-	bare, served *result
+	bare, served *load.Result
 	cpu          float64 // seconds that the receiver used
 	steal        float64 // share of the machine's time that its host gave to others
 }
@@ -141,21 +143,21 @@ const tolerable = 0.02
 // a virtual machine neighbours take the processor in spells, and a ratio of two figures
 // says little if one of them was taken in such a spell. It tries up to four times as
 // many. sent counts the jobs of all.
-func (b *bench) pairs(bare, receiver *server, w workload, connections int) (pairs []pair, sent int, err error) {
+func (b *bench) pairs(bare, receiver *load.Server, w load.Workload, connections int) (pairs []pair, sent int, err error) {
 	quiet := 0
 	for round := 0; round < 4*b.rounds && quiet < b.rounds; round++ {
 		var p pair
-		before := stolen()
-		if p.bare, err = load(bare.address, w, connections, round, b.length); err != nil {
+		before := load.Stolen()
+		if p.bare, err = load.Run(bare.Address, w, connections, round, b.length); err != nil {
 			return nil, 0, fmt.Errorf("bare: %w", err)
 		}
-		used := receiver.cpu()
-		if p.served, err = load(receiver.address, w, connections, round, b.length); err != nil {
+		used := receiver.CPU()
+		if p.served, err = load.Run(receiver.Address, w, connections, round, b.length); err != nil {
 			return nil, 0, fmt.Errorf("receiver: %w", err)
 		}
-		p.cpu = receiver.cpu() - used
-		p.steal = (stolen() - before) / (p.bare.took + p.served.took).Seconds() / float64(runtime.NumCPU())
-		sent += p.served.requests * w.jobs
+		p.cpu = receiver.CPU() - used
+		p.steal = (load.Stolen() - before) / (p.bare.Took + p.served.Took).Seconds() / float64(runtime.NumCPU())
+		sent += p.served.Requests * w.Jobs
 		if pairs = append(pairs, p); p.steal <= tolerable {
 			quiet++
 		}
@@ -170,50 +172,50 @@ func (b *bench) alone() error {
 	if err != nil {
 		return err
 	}
-	defer receiver.stop()
+	defer receiver.Stop()
 	bare, err := startBare()
 	if err != nil {
 		return err
 	}
-	defer bare.stop()
+	defer bare.Stop()
 	var syncs, requests, bares []float64
 	for round := range b.rounds {
-		sync, err := fdatasyncs(filepath.Join(b.dir, "sync"), b.length)
+		sync, err := load.Fdatasyncs(filepath.Join(b.dir, "sync"), b.length)
 		if err != nil {
 			return err
 		}
-		syncs = append(syncs, sync.quantile(0.5))
-		r, err := load(receiver.address, classic, 1, round, b.length)
+		syncs = append(syncs, sync.Quantile(0.5))
+		r, err := load.Run(receiver.Address, load.Classic, 1, round, b.length)
 		if err != nil {
 			return err
 		}
-		requests = append(requests, r.quantile(0.5))
-		if r, err = load(bare.address, classic, 1, round, b.length); err != nil {
+		requests = append(requests, r.Quantile(0.5))
+		if r, err = load.Run(bare.Address, load.Classic, 1, round, b.length); err != nil {
 			return err
 		}
-		bares = append(bares, r.quantile(0.5))
+		bares = append(bares, r.Quantile(0.5))
 	}
 	fmt.Printf("\none connection, p50: a durable request %.3f ms, one fdatasync of 4 KiB %.3f ms, the bare handler %.3f ms; request - fdatasync = %.3f ms\n",
-		median(requests), median(syncs), median(bares), median(requests)-median(syncs))
+		load.Median(requests), load.Median(syncs), load.Median(bares), load.Median(requests)-load.Median(syncs))
 	return nil
 }
 
-func (b *bench) startReceiver(name string, flags ...string) (*server, error) {
-	address, err := freeAddress()
+func (b *bench) startReceiver(name string, flags ...string) (*load.Server, error) {
+	address, err := load.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(filepath.Join(b.bin, "receiver"), append(flags, "--web.listen-address="+address, "--log.level=warn",
 		"--ledger=sqlite:"+filepath.Join(b.dir, name+".db"))...)
-	s, err := start(cmd, address)
+	s, err := load.Start(cmd, address)
 	if err != nil {
 		return nil, err
 	}
-	return s, s.ready()
+	return s, s.Ready()
 }
 
-func startBare() (*server, error) {
-	address, err := freeAddress()
+func startBare() (*load.Server, error) {
+	address, err := load.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
@@ -221,5 +223,5 @@ func startBare() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return start(exec.Command(self, "-bare", address), address)
+	return load.Start(exec.Command(self, "-bare", address), address)
 }

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"slices"
 	"time"
+
+	"ci-jobs-metrics/bench/internal/load"
 )
 
 // scrapedSets is how many label sets the receiver has whose ingest is measured with and
@@ -22,26 +24,31 @@ func (b *bench) scraped() error {
 	if err != nil {
 		return err
 	}
-	defer receiver.stop()
-	if err := fill(receiver.address); err != nil {
+	defer receiver.Stop()
+	if err := fill(receiver.Address); err != nil {
 		return err
 	}
-	if _, _, err := scrape(receiver.address); err != nil { // the first renders everything
+	if _, _, err := scrape(receiver.Address); err != nil { // the first renders everything
 		return err
 	}
 	var ratios, without, with, times, size []float64
 	worst := 0.0
 	for round := range b.rounds {
-		before, begun := stolen(), time.Now()
-		var alone, beside *result
+		before, begun := load.Stolen(), time.Now()
+		var alone, beside *load.Result
 		measures := []func() error{
-			func() (err error) { alone, err = load(receiver.address, classic, 256, 2*round, b.length); return err },
 			func() (err error) {
-				s := scrapeEverySecond(receiver.address)
-				beside, err = load(receiver.address, classic, 256, 2*round+1, b.length)
-				took, bytes, stopErr := s.stop()
-				times, size = append(times, took...), append(size, bytes...)
-				return errors.Join(err, stopErr)
+				alone, err = load.Run(receiver.Address, load.Classic, 256, 2*round, b.length)
+				return err
+			},
+			func() (err error) {
+				s := load.EverySecond(func() error {
+					took, bytes, err := scrape(receiver.Address)
+					times, size = append(times, took.Seconds()*1000), append(size, float64(bytes)/1e6)
+					return err
+				})
+				beside, err = load.Run(receiver.Address, load.Classic, 256, 2*round+1, b.length)
+				return errors.Join(err, s.Stop())
 			},
 		}
 		if round%2 == 1 { // the ledger grows, which is nobody's fault
@@ -52,12 +59,12 @@ func (b *bench) scraped() error {
 				return err
 			}
 		}
-		ratios = append(ratios, beside.rate()/alone.rate())
-		without, with = append(without, alone.rate()), append(with, beside.rate())
-		worst = max(worst, (stolen()-before)/time.Since(begun).Seconds()/float64(runtime.NumCPU()))
+		ratios = append(ratios, beside.Rate()/alone.Rate())
+		without, with = append(without, alone.Rate()), append(with, beside.Rate())
+		worst = max(worst, (load.Stolen()-before)/time.Since(begun).Seconds()/float64(runtime.NumCPU()))
 	}
 	fmt.Printf("\none gzipped scrape per second of %d label sets: %.0f jobs/s, without %.0f, ratio %.2f; a scrape took %.0f ms, %.1f MB; peak %.0f MB; stolen %.1f %%\n",
-		scrapedSets, median(with), median(without), median(ratios), median(times), median(size), receiver.peak(), worst*100)
+		scrapedSets, load.Median(with), load.Median(without), load.Median(ratios), load.Median(times), load.Median(size), receiver.Peak(), worst*100)
 	return nil
 }
 
@@ -106,37 +113,4 @@ func scrape(address string) (took time.Duration, size int64, err error) {
 		err = fmt.Errorf("scrape: %s", response.Status)
 	}
 	return time.Since(begun), size, err
-}
-
-// A scraper scrapes once a second until it is stopped.
-type scraper struct {
-	end, ended  chan struct{}
-	took, sizes []float64 // milliseconds, MB
-	err         error
-}
-
-func scrapeEverySecond(address string) *scraper {
-	s := &scraper{end: make(chan struct{}), ended: make(chan struct{})}
-	go func() {
-		defer close(s.ended)
-		ticker := time.NewTicker(time.Second)
-		defer ticker.Stop()
-		for s.err == nil {
-			took, size, err := scrape(address)
-			s.took, s.sizes = append(s.took, took.Seconds()*1000), append(s.sizes, float64(size)/1e6)
-			s.err = err
-			select {
-			case <-ticker.C:
-			case <-s.end:
-				return
-			}
-		}
-	}()
-	return s
-}
-
-func (s *scraper) stop() (took, sizes []float64, err error) {
-	close(s.end)
-	<-s.ended
-	return s.took, s.sizes, s.err
 }

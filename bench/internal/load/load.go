@@ -1,4 +1,6 @@
-package main
+// Package load loads a server on this machine: the load generator of the benchmarks, and
+// the servers under load.
+package load
 
 import (
 	"bufio"
@@ -16,17 +18,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A result is what one load took.
-type result struct {
-	requests int
-	took     time.Duration
+// A Result is what one load took.
+type Result struct {
+	Requests int
+	Took     time.Duration
 	waits    []time.Duration
 }
 
-func (r *result) rate() float64 { return float64(r.requests) / r.took.Seconds() }
+// Rate is requests per second.
+func (r *Result) Rate() float64 { return float64(r.Requests) / r.Took.Seconds() }
 
-// quantile is in milliseconds.
-func (r *result) quantile(q float64) float64 {
+// Quantile is in milliseconds.
+func (r *Result) Quantile(q float64) float64 {
 	if len(r.waits) == 0 {
 		return 0
 	}
@@ -34,33 +37,33 @@ func (r *result) quantile(q float64) float64 {
 	return float64(r.waits[int(q*float64(len(r.waits)-1))].Microseconds()) / 1000
 }
 
-// load sends over as many connections as fast as answers come. It speaks HTTP/1.1
+// Run sends over as many connections as fast as answers come. It speaks HTTP/1.1
 // itself, to leave the processors to the server.
-func load(address string, w workload, connections, round int, length time.Duration) (*result, error) {
+func Run(address string, w Workload, connections, round int, length time.Duration) (*Result, error) {
 	var (
 		mu     sync.Mutex
-		total  result
+		total  Result
 		failed error
 		all    sync.WaitGroup
 	)
-	start := time.Now()
-	end := start.Add(length)
+	begun := time.Now()
+	end := begun.Add(length)
 	for c := range connections {
 		all.Go(func() {
 			waits, err := loadOne(address, w, c, round, end)
 			mu.Lock()
 			defer mu.Unlock()
-			total.requests += len(waits)
+			total.Requests += len(waits)
 			total.waits = append(total.waits, waits...)
 			failed = errors.Join(failed, err)
 		})
 	}
 	all.Wait()
-	total.took = time.Since(start)
+	total.Took = time.Since(begun)
 	return &total, failed
 }
 
-func loadOne(address string, w workload, connection, round int, end time.Time) ([]time.Duration, error) {
+func loadOne(address string, w Workload, connection, round int, end time.Time) ([]time.Duration, error) {
 	c, err := net.Dial("tcp", address)
 	if err != nil {
 		return nil, err
@@ -74,7 +77,7 @@ func loadOne(address string, w workload, connection, round int, end time.Time) (
 		if begin.After(end) {
 			return waits, nil
 		}
-		request = w.request(request[:0], connection, round, n)
+		request = w.Request(request[:0], connection, round, n)
 		if _, err := c.Write(request); err != nil {
 			return waits, err
 		}
@@ -116,9 +119,9 @@ func answer(in *bufio.Reader) error {
 	return err
 }
 
-// fdatasyncs is what the disk alone takes: 4 KiB written at the end of a file and
+// Fdatasyncs is what the disk alone takes: 4 KiB written at the end of a file and
 // synced, again and again.
-func fdatasyncs(path string, length time.Duration) (*result, error) {
+func Fdatasyncs(path string, length time.Duration) (*Result, error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return nil, err
@@ -131,7 +134,7 @@ func fdatasyncs(path string, length time.Duration) (*result, error) {
 	if err := f.Sync(); err != nil {
 		return nil, err
 	}
-	r := &result{}
+	r := &Result{}
 	for start := time.Now(); time.Since(start) < length; {
 		begin := time.Now()
 		if _, err := f.WriteAt(page, int64(len(r.waits)%1024)*4096); err != nil {
@@ -145,7 +148,8 @@ func fdatasyncs(path string, length time.Duration) (*result, error) {
 	return r, nil
 }
 
-func median(values []float64) float64 {
+// Median is the one in the middle.
+func Median(values []float64) float64 {
 	slices.Sort(values)
 	return values[len(values)/2]
 }

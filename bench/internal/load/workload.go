@@ -1,4 +1,6 @@
-package main
+// Package load loads a server on this machine: the load generator of the benchmarks, and
+// the servers under load.
+package load
 
 import (
 	"fmt"
@@ -6,13 +8,13 @@ import (
 	"time"
 )
 
-// A workload is a stream of requests.
-type workload struct {
-	name        string
-	connections []int
-	jobs        int // per request
-	// request appends the n-th request of a connection in a round.
-	request func(to []byte, connection, round, n int) []byte
+// A Workload is a stream of requests.
+type Workload struct {
+	Name        string
+	Connections []int
+	Jobs        int // per request
+	// Request appends the n-th request of a connection in a round.
+	Request func(to []byte, connection, round, n int) []byte
 }
 
 // 100 names x 100 projects x 3 statuses, in an order in which neighbours differ.
@@ -34,13 +36,15 @@ func pick(connection, n int) (name, project, status string) {
 	return names[h>>8%100], projects[h>>16%100], statuses[h>>24%3]
 }
 
-var classic = workload{name: "GET, no id", connections: []int{256, 32}, jobs: 1, request: get(false)}
+// Classic is what curl sends, as a query.
+var Classic = Workload{Name: "GET, no id", Connections: []int{256, 32}, Jobs: 1, Request: get(false)}
 
-var workloads = []workload{
-	classic,
-	{name: "GET, unique id", connections: []int{256, 32}, jobs: 1, request: get(true)},
-	{name: "POST 100, NDJSON", connections: []int{32, 8}, jobs: 100, request: post("application/x-ndjson", "", "\n", "")},
-	{name: "POST 100, array", connections: []int{32, 8}, jobs: 100, request: post("application/json", "[", ",", "]")},
+// Workloads are all.
+var Workloads = []Workload{
+	Classic,
+	{Name: "GET, unique id", Connections: []int{256, 32}, Jobs: 1, Request: get(true)},
+	{Name: "POST 100, NDJSON", Connections: []int{32, 8}, Jobs: 100, Request: post("application/x-ndjson", "", "\n", "")},
+	{Name: "POST 100, array", Connections: []int{32, 8}, Jobs: 100, Request: post("application/json", "[", ",", "]")},
 }
 
 // started is a minute and a half ago, so that durations are observed.

@@ -1,4 +1,4 @@
-package main
+package load
 
 import (
 	"bytes"
@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// serveBare is what the receiver is measured against: a handler that reads the same
+// ServeBare is what the receiver is measured against: a handler that reads the same
 // parameters and answers 200, checks nothing and stores nothing.
-func serveBare(address string) error {
+func ServeBare(address string) error {
 	answer := []byte(`{"recorded":1,"duplicates":0,"warnings":[],"rejected":[]}` + "\n")
 	seen := 0
 	http.HandleFunc("/steps", func(w http.ResponseWriter, r *http.Request) {
@@ -38,13 +38,14 @@ func serveBare(address string) error {
 	return http.ListenAndServe(address, nil) //nolint:gosec // loopback, for as long as the bench runs
 }
 
-// A server is a program under load.
-type server struct {
+// A Server is a program under load.
+type Server struct {
 	cmd     *exec.Cmd
-	address string
+	Address string
 }
 
-func start(cmd *exec.Cmd, address string) (*server, error) {
+// Start starts a program and waits until it listens.
+func Start(cmd *exec.Cmd, address string) (*Server, error) {
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -52,7 +53,7 @@ func start(cmd *exec.Cmd, address string) (*server, error) {
 	}
 	for range 500 {
 		if c, err := net.Dial("tcp", address); err == nil {
-			return &server{cmd, address}, c.Close()
+			return &Server{cmd, address}, c.Close()
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -60,15 +61,16 @@ func start(cmd *exec.Cmd, address string) (*server, error) {
 	return nil, fmt.Errorf("%s does not listen", cmd.Path)
 }
 
-func (s *server) stop() {
+// Stop ends it with SIGTERM.
+func (s *Server) Stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	_ = s.cmd.Wait()
 }
 
-// ready waits until a receiver has opened its ledger; it listens before.
-func (s *server) ready() error {
+// Ready waits until a receiver has opened its ledger; it listens before.
+func (s *Server) Ready() error {
 	for range 500 {
-		response, err := http.Get("http://" + s.address + "/-/ready")
+		response, err := http.Get("http://" + s.Address + "/-/ready")
 		if err == nil {
 			_ = response.Body.Close()
 			if response.StatusCode == http.StatusOK {
@@ -77,13 +79,13 @@ func (s *server) ready() error {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	s.stop()
+	s.Stop()
 	return fmt.Errorf("%s does not get ready", s.cmd.Path)
 }
 
-// recorded is how many jobs a receiver says it recorded.
-func (s *server) recorded() (n int, err error) {
-	response, err := http.Get("http://" + s.address + "/metrics/self")
+// Recorded is how many jobs a receiver says it recorded.
+func (s *Server) Recorded() (n int, err error) {
+	response, err := http.Get("http://" + s.Address + "/metrics/self")
 	if err != nil {
 		return 0, err
 	}
@@ -98,8 +100,8 @@ func (s *server) recorded() (n int, err error) {
 	return int(value), err
 }
 
-// cpu is how much it has used, in seconds.
-func (s *server) cpu() float64 {
+// CPU is how much it has used, in seconds.
+func (s *Server) CPU() float64 {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
 	if err != nil {
 		return 0
@@ -111,8 +113,8 @@ func (s *server) cpu() float64 {
 	return (user + system) / 100 // clock ticks
 }
 
-// stolen is how much processor time the machine's host has given to others, in seconds.
-func stolen() float64 {
+// Stolen is how much processor time the machine's host has given to others, in seconds.
+func Stolen() float64 {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return 0
@@ -122,8 +124,8 @@ func stolen() float64 {
 	return ticks / 100
 }
 
-// peak is its largest resident memory so far, in MB.
-func (s *server) peak() float64 {
+// Peak is its largest resident memory so far, in MB.
+func (s *Server) Peak() float64 {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
 	if err != nil {
 		return 0
@@ -136,7 +138,8 @@ func (s *server) peak() float64 {
 	return kb / 1024
 }
 
-func freeAddress() (string, error) {
+// FreeAddress is one of this machine on which nothing listens.
+func FreeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
