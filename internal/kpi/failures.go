@@ -3,6 +3,7 @@ package kpi
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -100,11 +101,26 @@ func (w *walk) failures(ctx context.Context, day int, templates map[string]int64
 		Ranges:   []rollup.Range{{From: max(slots.From, period.From), To: min(slots.To, period.To)}},
 		Failures: true,
 	}
-	if len(templates) == 1 {
-		for t := range templates {
-			scan.Template = t
-		}
+	const few = 10 // of which it is faster to read each by itself
+	names := []string{""}
+	if len(templates) <= few {
+		names = slices.Collect(maps.Keys(templates))
 	}
+	for _, scan.Template = range names {
+		found, err := w.scan(ctx, scan, templates)
+		if err != nil {
+			return nil, err
+		}
+		failures = append(failures, found...)
+	}
+	slices.SortFunc(failures, func(a, b rollup.Failure) int {
+		return cmp.Or(cmp.Compare(b.Slot, a.Slot), cmp.Compare(b.Row, a.Row))
+	})
+	return failures, nil
+}
+
+// scan finds the failed jobs of templates, as far as the query is about them.
+func (w *walk) scan(ctx context.Context, scan rollup.Scan, templates map[string]int64) (failures []rollup.Failure, err error) {
 	_, err = w.asker.ledger.Scan(ctx, scan, func(texts *rollup.Texts) func(rollup.Part) {
 		failures = nil
 		w.texts, w.projects.known, w.versions.known = texts, nil, nil
@@ -119,9 +135,6 @@ func (w *walk) failures(ctx context.Context, day int, templates map[string]int64
 				}
 			}
 		}
-	})
-	slices.SortFunc(failures, func(a, b rollup.Failure) int {
-		return cmp.Or(cmp.Compare(b.Slot, a.Slot), cmp.Compare(b.Row, a.Row))
 	})
 	return failures, err
 }

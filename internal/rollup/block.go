@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"ci-jobs-metrics/internal/job"
 )
@@ -123,7 +124,10 @@ func decode(b *Block, s *symbols) (cells, error) {
 	cs := make(cells, len(v.Cells))
 	err = v.eachSlot(b, func(i int, at *slotted) {
 		c := &v.Cells[i]
-		cs.at(cellKey{c.Project, c.Version, c.Status}).slots = append(cs.at(cellKey{c.Project, c.Version, c.Status}).slots, *at)
+		into := cs.at(cellKey{c.Project, c.Version, c.Status})
+		own := *at
+		own.buckets, own.rows = slices.Clone(at.buckets), slices.Clone(at.rows)
+		into.slots = append(into.slots, own)
 	})
 	return cs, err
 }

@@ -215,14 +215,69 @@ func (q *Scan) cut(k Key, cs cells, d *scanDay) (parts []Part) {
 // addFailures adds the failed jobs of the last cell.
 func (p *Part) addFailures(c *cell, r Range) {
 	for i := range c.slots {
-		s := &c.slots[i]
-		if !r.Contains(s.slot) {
-			continue
-		}
-		for _, row := range s.rows {
-			p.Failures = append(p.Failures, Failure{len(p.Cells) - 1, s.slot, row})
+		if r.Contains(c.slots[i].slot) {
+			p.addRows(len(p.Cells)-1, &c.slots[i])
 		}
 	}
+}
+
+func (p *Part) addRows(cell int, s *slotted) {
+	for _, row := range s.rows {
+		p.Failures = append(p.Failures, Failure{cell, s.slot, row})
+	}
+}
+
+// cutBlock is cut for a stored block, without making cells of it: questions by the hour
+// read many.
+func (q *Scan) cutBlock(b *Block, symbols *symbols) ([]Part, error) {
+	v, err := seal(b, symbols)
+	if err != nil {
+		return nil, err
+	}
+	parts := make([]Part, len(q.Ranges))
+	var sum counted
+	cell, at := -1, 0 // what sum is of: a cell, and the range
+	flush := func() {
+		if sum.count == 0 {
+			return
+		}
+		p := &parts[at]
+		if p.View == nil {
+			*p = Part{View: newBuilder(b.Key).view, Range: at, Failures: p.Failures}
+		}
+		c := &v.Cells[cell]
+		builder{p.View}.add(cellKey{c.Project, c.Version, c.Status}, &sum)
+		sum = counted{buckets: sum.buckets[:0]}
+	}
+	err = v.eachSlot(b, func(i int, s *slotted) {
+		if i != cell {
+			flush()
+			cell, at = i, 0
+		}
+		if at < len(q.Ranges) && !q.Ranges[at].Contains(s.slot) {
+			flush()
+			for at < len(q.Ranges) && q.Ranges[at].To <= s.slot {
+				at++
+			}
+		}
+		if at == len(q.Ranges) || !q.Ranges[at].Contains(s.slot) {
+			return
+		}
+		sum.add(&s.counted)
+		if q.Failures && len(s.rows) > 0 { // of the cell that flush will add
+			parts[at].addRows(parts[at].cells(), s)
+		}
+	})
+	flush()
+	return slices.DeleteFunc(parts, func(p Part) bool { return p.View == nil }), err
+}
+
+// cells is how many the part has.
+func (p *Part) cells() int {
+	if p.View == nil {
+		return 0
+	}
+	return len(p.Cells)
 }
 
 // loaders is how many days are read at a time.
@@ -282,10 +337,8 @@ func (s *snapshot) read(ctx context.Context, from Loader, d *scanDay) error {
 		return s.readWhole(ctx, from, d)
 	}
 	err := from.Blocks(ctx, d.Day, s.Template, true, func(b *Block) error {
-		cs, err := decode(b, s.symbols)
-		if err == nil {
-			d.parts = append(d.parts, s.cut(b.Key, cs, d)...)
-		}
+		parts, err := s.cutBlock(b, s.symbols)
+		d.parts = append(d.parts, parts...)
 		return err
 	})
 	if err != nil {

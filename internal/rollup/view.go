@@ -121,22 +121,22 @@ func (c *Cell) set(n *counted) {
 }
 
 // eachSlot calls f with what every cell counted in every slot, read from the block's
-// second part.
+// second part: cell by cell, slots ascending. What at holds is used again for the next.
 func (v *View) eachSlot(b *Block, f func(cell int, at *slotted)) error {
 	r := &reader{b: b.Slots}
 	r.begin()
+	var s slotted
 	for i := range v.Cells {
-		c := &v.Cells[i]
+		status := v.Cells[i].Status
 		slot := uint64(0)
 		for n := r.length(); n > 0 && r.err == nil; n-- {
-			var s slotted
 			slot += r.number(math.MaxInt32)
 			if slot > math.MaxInt32 {
 				r.fail("a time that is none")
 			}
-			s.slot = Slot(slot) //nolint:gosec // checked
-			r.counted(&s.counted, c.Status, &s.buckets)
-			s.rows = r.rows(s.count, c.Status)
+			s = slotted{slot: Slot(slot), rows: s.rows[:0], counted: counted{buckets: s.buckets[:0]}} //nolint:gosec // checked
+			r.counted(&s.counted, status, &s.buckets)
+			r.rows(&s.rows, s.count, status)
 			if r.err == nil {
 				f(i, &s)
 			}
@@ -148,21 +148,19 @@ func (v *View) eachSlot(b *Block, f func(cell int, at *slotted)) error {
 	return damaged(b, r)
 }
 
-func (r *reader) rows(n uint32, status uint8) []int64 {
+func (r *reader) rows(into *[]int64, n uint32, status uint8) {
 	if !IsFailure(job.Statuses[status]) || r.err != nil {
-		return nil
+		return
 	}
 	if uint64(n) > uint64(len(r.b)-r.at) {
 		r.fail("fewer jobs than were counted")
-		return nil
+		return
 	}
-	rows := make([]int64, n)
 	before := uint64(0)
-	for i := range rows {
+	for range n {
 		before += r.number(math.MaxInt64)
-		rows[i] = int64(before) //nolint:gosec // numbers of jobs
+		*into = append(*into, int64(before)) //nolint:gosec // numbers of jobs
 	}
-	return rows
 }
 
 // A builder puts a view together from cells.

@@ -68,14 +68,15 @@ func heads(t *testing.T, s ledger.Store, want rollup.Head, ahead map[rollup.Key]
 
 func testBlocks(t *testing.T, open func() ledger.Store) {
 	s := use(t, open)
+	var none []*rollup.Block
 	a, b, umlaut, other := block(20000, "a", 1), block(20000, "b%", 2), block(20000, "ü", 3), block(-1, "a", 4)
 	saveBlocks(t, s, umlaut, other, a, b)
 	for range 2 {
 		equal(t, "all of a day, by template", blocks(t, s, 20000, "", true), []*rollup.Block{a, b, umlaut})
 		equal(t, "one template", blocks(t, s, 20000, "b%", true), []*rollup.Block{b})
-		equal(t, "a template that is none", blocks(t, s, 20000, "%", true), nil)
+		equal(t, "a template that is none", blocks(t, s, 20000, "%", true), none)
 		equal(t, "another day", blocks(t, s, -1, "", true), []*rollup.Block{other})
-		equal(t, "a day without", blocks(t, s, 19999, "", true), nil)
+		equal(t, "a day without", blocks(t, s, 19999, "", true), none)
 		without := *a
 		without.Slots = nil
 		equal(t, "without slots", blocks(t, s, 20000, "a", false), []*rollup.Block{&without})

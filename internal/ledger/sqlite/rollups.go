@@ -127,9 +127,17 @@ func (s *Store) SaveBlocks(ctx context.Context, blocks []*rollup.Block) error {
 }
 
 func (r *roller) put(b *rollup.Block) error {
-	r.bind(int64(b.Day), b.Template, b.UpTo, b.Jobs, b.Cells, b.Slots)
+	r.bind(int64(b.Day), b.Template, b.UpTo, b.Jobs, blob(b.Cells), blob(b.Slots))
 	_, err := r.execute(r.putBlock)
 	return err
+}
+
+// blob is b as SQLite has it when it is empty, which is not NULL.
+func blob(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
 }
 
 // SaveRollups implements ledger.Store.
@@ -141,7 +149,7 @@ func (s *Store) SaveRollups(ctx context.Context, h rollup.Head) error {
 }
 
 func (r *roller) head(h rollup.Head) error {
-	r.bind(h.UpTo, h.Since, h.Zone, int64(h.Last), h.Failures, h.UpTo)
+	r.bind(h.UpTo, h.Since, h.Zone, int64(h.Last), blob(h.Failures), h.UpTo)
 	n, err := r.execute(r.putHead)
 	if err == nil && n == 0 {
 		err = errLater
