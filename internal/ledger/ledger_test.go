@@ -18,6 +18,7 @@ import (
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/ledger/ledgertest"
 	"ci-jobs-metrics/internal/ledger/sqlite"
+	"ci-jobs-metrics/internal/rollup"
 	"ci-jobs-metrics/internal/totals"
 )
 
@@ -40,6 +41,15 @@ func pickSettings(r *rand.Rand) totals.Settings {
 	}
 	s.MaxSets = r.IntN(40)
 	return s
+}
+
+func pickZone(t *testing.T, r *rand.Rand) *time.Location {
+	t.Helper()
+	zone, err := rollup.LoadZone(pick(r, "UTC", "Asia/Kolkata", "Pacific/Apia", "America/New_York"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return zone
 }
 
 func openStore(t *testing.T, path string) ledger.Store {
@@ -100,7 +110,8 @@ func TestTotalsAreAReplayOfEverything(t *testing.T) {
 			}
 			options := func() ledger.Options {
 				return ledger.Options{Totals: pickSettings(r), Retention: 10 * time.Hour, Now: now,
-					CheckpointEvery: time.Millisecond, PruneEvery: time.Millisecond}
+					CheckpointEvery: time.Millisecond, PruneEvery: time.Millisecond,
+					Rollups: rollup.Options{Zone: pickZone(t, r)}, RollupEvery: time.Millisecond, RollupRetention: 60 * time.Hour}
 			}
 			for range 6 { // restarts
 				l := openLedger(t, store(), options())
@@ -147,6 +158,7 @@ func (k *kill) check(t *testing.T, settings totals.Settings) {
 		k.model.check(t, k.when, l)
 		closeLedger(t, l)
 	}
+	sound(t, k.when+", and started again", k.path)
 }
 
 // copyLedger copies a ledger and its write-ahead log, while nobody writes.

@@ -18,6 +18,7 @@ import (
 	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/ledger/ledgertest"
+	"ci-jobs-metrics/internal/rollup"
 	"ci-jobs-metrics/internal/totals"
 )
 
@@ -252,6 +253,27 @@ func (s *modelled) Prune(ctx context.Context, before time.Time, upTo int64, limi
 	return n, err
 }
 
+func (s *modelled) SaveBlocks(ctx context.Context, blocks []*rollup.Block) error {
+	s.at("before storing roll-ups")
+	err := s.Store.SaveBlocks(ctx, blocks)
+	s.at("after storing roll-ups")
+	return err
+}
+
+func (s *modelled) SaveRollups(ctx context.Context, h rollup.Head) error {
+	s.at("before storing how far the roll-ups are")
+	err := s.Store.SaveRollups(ctx, h)
+	s.at("after storing how far the roll-ups are")
+	return err
+}
+
+func (s *modelled) PruneBlocks(ctx context.Context, before rollup.Day, limit int) (int, int64, error) {
+	s.at("before pruning roll-ups")
+	n, jobs, err := s.Store.PruneBlocks(ctx, before, limit)
+	s.at("after pruning roll-ups")
+	return n, jobs, err
+}
+
 // randomEntry is a job of few templates, projects and ids, so that all of them
 // come again.
 func randomEntry(r *rand.Rand, received time.Time) ledger.Entry {
@@ -259,7 +281,8 @@ func randomEntry(r *rand.Rand, received time.Time) ledger.Entry {
 		Name:     pick(r, "build", "test", "deploy"),
 		Project:  pick(r, "a", "b", "c"),
 		Status:   job.Statuses[r.IntN(len(job.Statuses))],
-		Finished: received,
+		Finished: received.Add(-time.Duration(r.IntN(60)) * time.Hour / 2),
+		SHA:      pick(r, "", "c0ffee", "decade"),
 		Version:  pick(r, "", "1", "2", "3"),
 		Stage:    pick(r, "", "x", "y"),
 	}

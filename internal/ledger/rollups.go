@@ -137,14 +137,14 @@ func (l *Ledger) roll(ctx context.Context) time.Duration {
 	r := &l.rolling
 	if r.save == nil {
 		if !l.rollDue() {
-			return rollLook
+			return l.rollLook()
 		}
 		if !l.beginRoll() {
-			return rollLook
+			return l.rollLook()
 		}
 	}
 	if l.trouble.now() != nil {
-		return rollLook
+		return l.rollLook()
 	}
 	start := time.Now()
 	err := l.rollStep(ctx)
@@ -154,10 +154,12 @@ func (l *Ledger) roll(ctx context.Context) time.Duration {
 		return rollAgain
 	}
 	if r.save == nil {
-		return rollLook
+		return l.rollLook()
 	}
 	return rollPause
 }
+
+func (l *Ledger) rollLook() time.Duration { return min(rollLook, l.opts.RollupEvery) }
 
 func (l *Ledger) rollDue() bool {
 	r, waiting := &l.rolling, l.rollups.Stats().Waiting

@@ -2,6 +2,7 @@ package rollup
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -76,17 +77,17 @@ func (p *Replay) End() (complete bool, err error) {
 // Compare says in what a stored block differs from its replay; empty if it does not. If
 // the rows were not complete it may hold more.
 func (p *Replay) Compare(stored *Block, complete bool) string {
+	replayed := p.blocks[stored.Key]
+	delete(p.blocks, stored.Key)
 	s := newSymbols()
 	cs, err := decode(stored, s)
 	if err != nil {
-		return err.Error()
+		return fmt.Sprintf("is damaged: %v", errors.Unwrap(err))
 	}
 	again := encode(stored.Key, stored.UpTo, cs, s.all())
 	if !bytes.Equal(again.Cells, stored.Cells) || !bytes.Equal(again.Slots, stored.Slots) {
 		return "contradicts itself: its days differ from its quarters of an hour"
 	}
-	replayed := p.blocks[stored.Key]
-	delete(p.blocks, stored.Key)
 	switch {
 	case replayed == nil && complete:
 		return fmt.Sprintf("has %d jobs, but none of them is here", stored.Jobs)
