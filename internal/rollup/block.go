@@ -51,7 +51,7 @@ func encode(k Key, upTo int64, cs cells, texts []string) Block {
 		b.Cells = binary.AppendUvarint(b.Cells, references[k.project])
 		b.Cells = binary.AppendUvarint(b.Cells, references[k.version])
 		b.Cells = append(b.Cells, k.status)
-		all := c.sum(Range{math.MinInt32, math.MaxInt32})
+		all := c.sum()
 		b.Cells = all.append(b.Cells, k)
 		b.Slots = binary.AppendUvarint(b.Slots, uint64(len(c.slots)))
 		before := Slot(0)

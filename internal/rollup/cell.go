@@ -81,12 +81,10 @@ func (c *cell) merge(o *cell) {
 	}
 }
 
-// sum is what the slots of a range counted together.
-func (c *cell) sum(r Range) (all counted) {
+// sum is what all slots counted together.
+func (c *cell) sum() (all counted) {
 	for i := range c.slots {
-		if r.Contains(c.slots[i].slot) {
-			all.add(&c.slots[i].counted)
-		}
+		all.add(&c.slots[i].counted)
 	}
 	return all
 }

@@ -152,8 +152,8 @@ func (r *Rollups) snapshot(q *Scan) *snapshot {
 	}
 	for _, gathered := range [...]map[Key]cells{r.frozen, r.active} {
 		for k, cs := range gathered {
-			if d := s.day(k.Day); d != nil && q.wants(k.Template) {
-				s.gathered = append(s.gathered, q.cut(k, cs, d)...)
+			if s.hasDay(k.Day) && q.wants(k.Template) {
+				s.gathered = append(s.gathered, q.cut(k, cs)...)
 			}
 		}
 	}
@@ -182,102 +182,9 @@ func (q *Scan) daysOf(c Calendar, last Slot) (days []scanDay) {
 	return days
 }
 
-func (s *snapshot) day(d Day) *scanDay {
-	at, found := slices.BinarySearchFunc(s.days, d, func(s scanDay, d Day) int { return cmp.Compare(s.Day, d) })
-	if !found {
-		return nil
-	}
-	return &s.days[at]
-}
-
-// cut divides cells of a day among the ranges.
-func (q *Scan) cut(k Key, cs cells, d *scanDay) (parts []Part) {
-	for i, r := range q.Ranges {
-		if r.To <= d.slots.From || r.From >= d.slots.To {
-			continue
-		}
-		b := newBuilder(k)
-		p := Part{View: b.view, Range: i}
-		for ck, c := range cs {
-			all := c.sum(r)
-			b.add(ck, &all)
-			if q.Failures && all.count > 0 && ck.isFailure() {
-				p.addFailures(c, r)
-			}
-		}
-		if len(p.Cells) > 0 {
-			parts = append(parts, p)
-		}
-	}
-	return parts
-}
-
-// addFailures adds the failed jobs of the last cell.
-func (p *Part) addFailures(c *cell, r Range) {
-	for i := range c.slots {
-		if r.Contains(c.slots[i].slot) {
-			p.addRows(len(p.Cells)-1, &c.slots[i])
-		}
-	}
-}
-
-func (p *Part) addRows(cell int, s *slotted) {
-	for _, row := range s.rows {
-		p.Failures = append(p.Failures, Failure{cell, s.slot, row})
-	}
-}
-
-// cutBlock is cut for a stored block, without making cells of it: questions by the hour
-// read many.
-func (q *Scan) cutBlock(b *Block, symbols *symbols) ([]Part, error) {
-	v, err := seal(b, symbols)
-	if err != nil {
-		return nil, err
-	}
-	parts := make([]Part, len(q.Ranges))
-	var sum counted
-	cell, at := -1, 0 // what sum is of: a cell, and the range
-	flush := func() {
-		if sum.count == 0 {
-			return
-		}
-		p := &parts[at]
-		if p.View == nil {
-			*p = Part{View: newBuilder(b.Key).view, Range: at, Failures: p.Failures}
-		}
-		c := &v.Cells[cell]
-		builder{p.View}.add(cellKey{c.Project, c.Version, c.Status}, &sum)
-		sum = counted{buckets: sum.buckets[:0]}
-	}
-	err = v.eachSlot(b, func(i int, s *slotted) {
-		if i != cell {
-			flush()
-			cell, at = i, 0
-		}
-		if at < len(q.Ranges) && !q.Ranges[at].Contains(s.slot) {
-			flush()
-			for at < len(q.Ranges) && q.Ranges[at].To <= s.slot {
-				at++
-			}
-		}
-		if at == len(q.Ranges) || !q.Ranges[at].Contains(s.slot) {
-			return
-		}
-		sum.add(&s.counted)
-		if q.Failures && len(s.rows) > 0 { // of the cell that flush will add
-			parts[at].addRows(parts[at].cells(), s)
-		}
-	})
-	flush()
-	return slices.DeleteFunc(parts, func(p Part) bool { return p.View == nil }), err
-}
-
-// cells is how many the part has.
-func (p *Part) cells() int {
-	if p.View == nil {
-		return 0
-	}
-	return len(p.Cells)
+func (s *snapshot) hasDay(d Day) bool {
+	_, found := slices.BinarySearchFunc(s.days, d, func(s scanDay, d Day) int { return cmp.Compare(s.Day, d) })
+	return found
 }
 
 // loaders is how many days are read at a time.
