@@ -58,33 +58,3 @@ func TestNegotiate(t *testing.T) {
 		}
 	}
 }
-
-func TestAcceptsGzip(t *testing.T) {
-	for _, c := range []struct {
-		encodings []string
-		want      bool
-	}{
-		{nil, false},
-		{[]string{""}, false},
-		{[]string{"gzip"}, true},
-		{[]string{"GZIP"}, true},
-		{[]string{"x-gzip"}, true},
-		{[]string{"gzip, deflate, br, zstd"}, true},
-		{[]string{"br", "gzip;q=0.1"}, true},
-		{[]string{"gzip;q=0"}, false},
-		{[]string{"gzip; q=0.000"}, false},
-		{[]string{"gzip;q=0, *"}, false},
-		{[]string{"*"}, true},
-		{[]string{"*;q=0"}, false},
-		{[]string{"*;q=0, gzip"}, true},
-		{[]string{"identity"}, false},
-		{[]string{"identity, gzip;q=0.5"}, false},
-		{[]string{"identity;q=0.5, gzip"}, true},
-		{[]string{"deflate"}, false},
-		{[]string{"gzip;q=high"}, false},
-	} {
-		if got := exposition.AcceptsGzip(c.encodings); got != c.want {
-			t.Errorf("%q: %t, want %t", c.encodings, got, c.want)
-		}
-	}
-}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"ci-jobs-metrics/internal/negotiate"
 )
 
 // Handler answers GET and HEAD with the jobs, if they are wanted, then what self
@@ -28,7 +30,7 @@ func (e *Exposition) Handler(jobs bool, self prometheus.Gatherer) http.Handler {
 			http.Error(w, "the receiver's own metrics can't be gathered: "+err.Error(), http.StatusInternalServerError)
 			return
 		}
-		gzip := AcceptsGzip(r.Header.Values("Accept-Encoding"))
+		gzip := negotiate.Gzip(r.Header.Values("Accept-Encoding"))
 		if r.Method == http.MethodHead {
 			declare(w, format, gzip)
 			return
