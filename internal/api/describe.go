@@ -1,0 +1,29 @@
+package api
+
+import (
+	_ "embed"
+	"net/http"
+
+	"ci-jobs-metrics/internal/negotiate"
+)
+
+// description is the name of what describes everything below Path, in OpenAPI 3.1.
+const description = "openapi.json"
+
+//go:embed openapi.json
+var openAPI []byte
+
+// describe serves the description. A test holds it against the program.
+func describe(w http.ResponseWriter, r *http.Request) {
+	o := outgoing{contentType: typeJSON, body: openAPI, gzip: negotiate.Gzip(r.Header.Values("Accept-Encoding"))}
+	o.tag = hash([]any{openAPI, o.gzip})
+	switch {
+	case parseTags(r.Header.Values("If-None-Match")).has(o.tag):
+		o.notModified(w)
+	case r.Method == http.MethodHead:
+		o.head(w)
+	default:
+		o.compress()
+		o.write(w)
+	}
+}

@@ -1,0 +1,131 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+const (
+	typeJSON = "application/json"
+	typeCSV  = "text/csv"
+)
+
+func (r *request) contentType() string {
+	if r.csv {
+		return typeCSV + "; charset=utf-8; header=present"
+	}
+	return typeJSON
+}
+
+// disposition has browsers save a CSV under a name that says what it is. JSON is shown.
+func (r *request) disposition(q *question, zone *time.Location) string {
+	if !r.csv {
+		return ""
+	}
+	parts := []string{"ci-jobs", q.name}
+	if r.name != "" {
+		parts = append(parts, fileName(r.name))
+	}
+	if p := r.query.Period; !p.To.IsZero() {
+		parts = append(parts, p.From.In(zone).Format(time.DateOnly), p.To.In(zone).Format(time.DateOnly))
+	}
+	return `attachment; filename="` + strings.Join(parts, "_") + `.csv"`
+}
+
+var unusual = regexp.MustCompile(`[^A-Za-z0-9.-]+`)
+
+// fileName is a text as every file system and header takes it.
+func fileName(text string) string {
+	const most = 80
+	name := unusual.ReplaceAllString(text, "-")
+	return name[:min(most, len(name))]
+}
+
+// An outgoing is what is sent: an answer, or that it did not change.
+type outgoing struct {
+	contentType, disposition string
+	tag                      string // empty: not known
+	gzip                     bool   // the client takes it
+	body                     []byte
+	compressed               bool
+}
+
+func (o *outgoing) encode(r *request, a *answer) (err error) {
+	var b bytes.Buffer
+	if !r.csv {
+		encoder := json.NewEncoder(&b)
+		encoder.SetEscapeHTML(false) // nothing takes it for HTML
+		err = encoder.Encode(a.document)
+	} else if a.beyond > 0 && r.cut.Limit == maxRows {
+		return bad("limit", "shorten the period, filter, or ask for parts with limit and offset",
+			"the table has %d rows more than the %d of a CSV", a.beyond, maxRows)
+	} else {
+		err = writeCSV(&b, a.rows)
+	}
+	o.body = b.Bytes()
+	return err
+}
+
+// worthIt is from how many bytes on compressing makes an answer fit into fewer packets.
+const worthIt = 1400
+
+// A compressor holds most of a megabyte.
+var compressors = sync.Pool{New: func() any {
+	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is a constant that is valid
+	return z
+}}
+
+func (o *outgoing) compress() {
+	if !o.gzip || len(o.body) < worthIt {
+		return
+	}
+	var b bytes.Buffer
+	z := compressors.Get().(*gzip.Writer)
+	defer compressors.Put(z)
+	z.Reset(&b)
+	_, _ = z.Write(o.body) // it fails only where the buffer does
+	_ = z.Close()
+	o.body, o.compressed = b.Bytes(), true
+}
+
+// declare sets the headers that an answer has, whether or not its body is sent.
+func (o *outgoing) declare(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-cache, private") // may be kept, and has to be asked for again
+	h.Set("Vary", "Accept, Accept-Encoding")
+	if o.tag != "" {
+		h.Set("ETag", o.tag)
+	}
+}
+
+func (o *outgoing) notModified(w http.ResponseWriter) {
+	o.declare(w)
+	w.WriteHeader(http.StatusNotModified)
+}
+
+func (o *outgoing) head(w http.ResponseWriter) {
+	o.declare(w)
+	h := w.Header()
+	h.Set("Content-Type", o.contentType)
+	h.Set("X-Content-Type-Options", "nosniff")
+	if o.disposition != "" {
+		h.Set("Content-Disposition", o.disposition)
+	}
+}
+
+func (o *outgoing) write(w http.ResponseWriter) {
+	o.head(w)
+	w.Header().Set("Content-Length", strconv.Itoa(len(o.body)))
+	if o.compressed {
+		w.Header().Set("Content-Encoding", "gzip")
+	}
+	_, _ = w.Write(o.body) // an error can only be the connection's
+}
