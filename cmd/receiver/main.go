@@ -17,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	_ "time/tzdata" // images have no files beside the program
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/model"
@@ -28,6 +29,7 @@ import (
 	"ci-jobs-metrics/internal/exposition"
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/receiver"
+	"ci-jobs-metrics/internal/rollup"
 	"ci-jobs-metrics/internal/totals"
 )
 
@@ -117,6 +119,11 @@ func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) 
 		Default(strconv.Itoa(totals.DefaultMaxSets)).SetValue(&whole{"metrics.max-series", &o.Totals.MaxSets})
 	serve.Flag("metrics.families", "Which views of the jobs /metrics shows: named (ci_<name>_total), labelled (cijob_runs_total), or both.").
 		Default(string(exposition.Both)).SetValue(&o.Families)
+	zone := serve.Flag("kpi.time-zone", "Whose days the answers at /api/v1 have: a name of the IANA database, such as Europe/Berlin. Another one applies to the past as well.").
+		Default("UTC").String()
+	kpiRetention := period{"kpi.retention", model.Duration(ledger.DefaultRollupRetention)}
+	serve.Flag("kpi.retention", "How far back the answers at /api/v1 reach, such as 800d: not less than --ledger.retention.").
+		Default("800d").SetValue(&kpiRetention)
 	logConfig := addLogFlags(serve, stderr)
 	addEnvironment(app)
 	commands := addCommands(app, &o.Ledger)
@@ -133,6 +140,12 @@ func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) 
 	}
 	if o.Retention = time.Duration(retention.Duration); o.Retention < time.Hour {
 		return nil, nil, fmt.Errorf("--ledger.retention=%s: keep jobs for an hour at least: a report that is sent again within it counts once", retention)
+	}
+	if o.KPIRetention = time.Duration(kpiRetention.Duration); o.KPIRetention < o.Retention {
+		return nil, nil, fmt.Errorf("--kpi.retention=%s is shorter than --ledger.retention=%s: answers reach back at least as far as jobs are kept", kpiRetention, retention)
+	}
+	if o.Zone, err = rollup.LoadZone(*zone); err != nil {
+		return nil, nil, fmt.Errorf("--kpi.time-zone: %w", err)
 	}
 	if err := totals.CheckLabels(o.Totals.Labels); err != nil {
 		return nil, nil, fmt.Errorf("--metrics.label: %w", err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/exposition"
 	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/ledger"
@@ -31,6 +32,8 @@ type health struct {
 	commits    prometheus.Histogram
 	failures   prometheus.Counter
 	turnedAway prometheus.Counter
+	questions  *prometheus.CounterVec // by question
+	answering  prometheus.Histogram
 }
 
 func newHealth() *health {
@@ -41,10 +44,10 @@ func newHealth() *health {
 			"Finished jobs that were reported again under an id that counts already."),
 		late: counter("jobs_late_total",
 			"Duplicates that knew how the job ended after it had been recorded as unknown."),
-		rejected: counterVec("problems_rejected_total", "What finished jobs were rejected for, by reason."),
-		warned:   counterVec("problems_warned_total", "What finished jobs were recorded in spite of, by reason."),
+		rejected: counterVec("problems_rejected_total", "What finished jobs were rejected for, by reason.", "reason"),
+		warned:   counterVec("problems_warned_total", "What finished jobs were recorded in spite of, by reason.", "reason"),
 		refused: counterVec("requests_refused_total",
-			"Requests to /steps of which nothing was recorded, by reason: starting, queue_full, busy and ledger are to be sent again."),
+			"Requests to /steps of which nothing was recorded, by reason: starting, queue_full, busy and ledger are to be sent again.", "reason"),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace,
 			Name:      "commit_duration_seconds",
@@ -53,6 +56,13 @@ func newHealth() *health {
 		}),
 		turnedAway: counter("connections_refused_total",
 			"Connections that were closed because too many were in the middle of a request."),
+		questions: counterVec("questions_total", "Questions to /api/v1 that were computed, by question.", "question"),
+		answering: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace,
+			Name:      "question_duration_seconds",
+			Help:      "How long questions to /api/v1 took, with the wait for their turn.",
+			Buckets:   prometheus.ExponentialBuckets(0.001, 2, 15), // 1 ms to 16 s
+		}),
 		failures: counter("commit_failures_total", "Commits to the ledger that failed; nothing of them was recorded."),
 	}
 	for _, reason := range job.Rejections {
@@ -64,10 +74,14 @@ func newHealth() *health {
 	for _, reason := range refusals {
 		h.refused.WithLabelValues(reason)
 	}
+	for _, question := range api.Questions() {
+		h.questions.WithLabelValues(question)
+	}
 	h.refused.WithLabelValues(atStart)
 	h.refused.WithLabelValues(queueFull)
 	h.refused.WithLabelValues(ledgerFailed)
-	h.registry.MustRegister(h.recorded, h.duplicates, h.late, h.rejected, h.warned, h.refused, h.commits, h.failures, h.turnedAway)
+	h.registry.MustRegister(h.recorded, h.duplicates, h.late, h.rejected, h.warned, h.refused, h.commits, h.failures, h.turnedAway,
+		h.questions, h.answering)
 	return h
 }
 
@@ -136,6 +150,12 @@ func (h *health) committed(outcomes []ledger.Outcome, took time.Duration, err er
 	h.recorded.Add(float64(recorded))
 	h.late.Add(float64(late))
 	h.duplicates.Add(float64(len(outcomes) - recorded))
+}
+
+// asked counts a question to package api.
+func (h *health) asked(question string, took time.Duration) {
+	h.questions.WithLabelValues(question).Inc()
+	h.answering.Observe(took.Seconds())
 }
 
 // Why nothing of a request was looked at or recorded.
@@ -214,8 +234,8 @@ func counter(name, help string) prometheus.Counter {
 	return prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
 }
 
-func counterVec(name, help string) *prometheus.CounterVec {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, []string{"reason"})
+func counterVec(name, help, label string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, []string{label})
 }
 
 func gauge(name, help string, value func() float64) prometheus.GaugeFunc {

@@ -31,18 +31,23 @@ import (
 	"ci-jobs-metrics/internal/exposition"
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/ledger/sqlite"
+	"ci-jobs-metrics/internal/rollup"
 	"ci-jobs-metrics/internal/totals"
 )
 
 // Options say what a Receiver does; cmd/receiver documents them as flags.
 type Options struct {
 	Web       *web.FlagConfig
-	Ledger    string // sqlite:PATH
-	Retention time.Duration
+	Ledger    string        // sqlite:PATH
+	Retention time.Duration // of jobs
 	Totals    totals.Settings
 	Families  exposition.Families
-	Logger    *slog.Logger
-	Now       func() time.Time // default time.Now
+	// Zone is whose days the KPI have, nil for UTC; KPIRetention how long they reach back,
+	// 0 for the ledger's default.
+	Zone         *time.Location
+	KPIRetention time.Duration
+	Logger       *slog.Logger
+	Now          func() time.Time // default time.Now
 	// MaxConnections is how many clients may be connected; 0: DefaultMaxConnections.
 	MaxConnections int
 
@@ -240,12 +245,14 @@ func (r *Receiver) openLedger(ctx context.Context, health *health) error {
 		return err
 	}
 	r.ledger, err = ledger.Open(ctx, store, ledger.Options{
-		Totals:     r.opts.Totals,
-		Retention:  r.opts.Retention,
-		PruneEvery: r.opts.PruneEvery,
-		Now:        r.opts.Now,
-		Logger:     r.opts.Logger,
-		OnCommit:   health.committed,
+		Totals:          r.opts.Totals,
+		Retention:       r.opts.Retention,
+		Rollups:         rollup.Options{Zone: r.opts.Zone},
+		RollupRetention: r.opts.KPIRetention,
+		PruneEvery:      r.opts.PruneEvery,
+		Now:             r.opts.Now,
+		Logger:          r.opts.Logger,
+		OnCommit:        health.committed,
 	})
 	if err != nil {
 		return fmt.Errorf("ledger %s: %w", path, err)

@@ -1,10 +1,12 @@
 package receiver
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"time"
 
+	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/exposition"
 	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/ledger"
@@ -28,6 +30,13 @@ func (r *Receiver) routes(h *health) http.Handler {
 	mux.Handle("GET /metrics/jobs", metrics.Handler(jobs, nil))
 	mux.Handle("GET /metrics/self", metrics.Handler(noJobs, self))
 	mux.HandleFunc("GET /jobs", r.job)
+	mux.Handle(api.Path, api.New(api.Options{
+		Ledger:   r.ledger,
+		Problems: func(context.Context) ([]api.Problem, error) { return nil, nil },
+		Now:      r.opts.Now,
+		Logger:   r.opts.Logger,
+		Asked:    h.asked,
+	}))
 	mux.HandleFunc("GET /-/healthy", healthy)
 	mux.HandleFunc("GET /-/ready", r.ready)
 	mux.HandleFunc("GET /{$}", landing)
@@ -76,7 +85,15 @@ func landing(w http.ResponseWriter, _ *http.Request) {
 	fmt.Fprint(w, `<!DOCTYPE html>
 <html lang="en"><meta charset="utf-8"><title>CI Jobs Metrics</title>
 <h1>CI Jobs Metrics</h1>
-<p>This receiver records finished CI jobs at <code>/steps</code> and shows them to Prometheus:</p>
+<p>This receiver records finished CI jobs at <code>/steps</code>, answers how the templates do:</p>
+<ul>
+<li><a href="/api/v1/overview">/api/v1/overview</a>: all together, in the last 30 days
+<li><a href="/api/v1/templates">/api/v1/templates</a>, <a href="/api/v1/projects">/projects</a>, <a href="/api/v1/versions">/versions</a>: each by itself
+<li><a href="/api/v1/failures">/api/v1/failures</a>: the jobs that failed last
+<li><a href="/api/v1/problems">/api/v1/problems</a>: what was wrong with reports of jobs lately
+<li><a href="/api/v1/openapi.json">/api/v1/openapi.json</a>: everything that can be asked
+</ul>
+<p>and shows the jobs to Prometheus:</p>
 <ul>
 <li><a href="/metrics">/metrics</a>: everything
 <li><a href="/metrics/jobs">/metrics/jobs</a>: the jobs
