@@ -60,14 +60,15 @@ type outgoing struct {
 
 func (o *outgoing) encode(r *request, a *answer) (err error) {
 	var b bytes.Buffer
-	if !r.csv {
+	switch {
+	case !r.csv:
 		encoder := json.NewEncoder(&b)
 		encoder.SetEscapeHTML(false) // nothing takes it for HTML
 		err = encoder.Encode(a.document)
-	} else if a.beyond > 0 && r.cut.Limit == maxRows {
-		return bad("limit", "shorten the period, filter, or ask for parts with limit and offset",
+	case a.beyond > 0 && r.cut.Limit == maxRows:
+		err = bad("limit", "shorten the period, filter, or ask for parts with limit and offset",
 			"the table has %d rows more than the %d of a CSV", a.beyond, maxRows)
-	} else {
+	default:
 		err = writeCSV(&b, a.rows)
 	}
 	o.body = b.Bytes()

@@ -116,7 +116,7 @@ func (d *decoder) readFilter() (err error) {
 	for _, v := range d.values["status"] {
 		status := job.Status(v)
 		if !slices.Contains(job.Statuses, status) {
-			return bad("status", "give one of "+oneOf(job.Statuses), "status %q is none", job.Quote(v))
+			return bad("status", "give one of "+oneOf(job.Statuses), "status can't be %q", job.Quote(v))
 		}
 		f.Statuses = append(f.Statuses, status)
 	}
@@ -148,7 +148,7 @@ func (d *decoder) readInterval() error {
 			return bad("interval", "ask for interval=day, or a shorter period", "a series by the hour is for %d days at most", kpi.MaxHours/24)
 		}
 	default:
-		return bad("interval", "give one of day, hour", "interval %q is none", job.Quote(string(d.query.Interval)))
+		return bad("interval", "give one of day, hour", "interval can't be %q", job.Quote(string(d.query.Interval)))
 	}
 	return nil
 }
@@ -161,9 +161,9 @@ func (d *decoder) readFormat() error {
 		ranges := negotiate.Parse(d.accept)
 		csv, csvNamed := negotiate.Quality(ranges, typeCSV)
 		json, jsonNamed := negotiate.Quality(ranges, typeJSON)
-		d.csv = csv > json || csv == json && csvNamed && !jsonNamed
+		d.csv = csv > json || csv == json && csv > 0 && csvNamed && !jsonNamed
 	case format != "json":
-		return bad("format", "give one of json, csv", "format %q is none", job.Quote(format))
+		return bad("format", "give one of json, csv", "format can't be %q", job.Quote(format))
 	}
 	return nil
 }
@@ -185,7 +185,7 @@ func (d *decoder) readCut() (err error) {
 	d.cut.Sort, d.cut.Descending = strings.CutPrefix(d.values.Get("sort"), "-")
 	if !slices.Contains(d.question.columns, d.cut.Sort) {
 		return bad("sort", "give one of "+strings.Join(d.question.columns, ", ")+", with - before it for the highest first",
-			"sort %q is no column", job.Quote(d.values.Get("sort")))
+			"sort can't be %q", job.Quote(d.values.Get("sort")))
 	}
 	return nil
 }
@@ -204,7 +204,7 @@ func (d *decoder) whole(name string, least, most, otherwise int) (int, error) {
 	}
 	n, err := strconv.Atoi(d.values.Get(name))
 	if err != nil || n < least || n > most {
-		return 0, bad(name, "give a whole number from "+strconv.Itoa(least)+" to "+strconv.Itoa(most), "%s %q is none", name, job.Quote(d.values.Get(name)))
+		return 0, bad(name, "give a whole number from "+strconv.Itoa(least)+" to "+strconv.Itoa(most), "%s can't be %q", name, job.Quote(d.values.Get(name)))
 	}
 	return n, nil
 }

@@ -21,18 +21,21 @@ const (
 	aQuarter = "give a whole hour, or a quarter of one"
 )
 
-func (d *decoder) readPeriod() (err error) {
+func (d *decoder) readPeriod() error {
 	if !d.takes("last") {
 		return nil
 	}
 	p := &d.query.Period
 	p.To = d.endOfHour()
-	if !d.values.Has("from") && !d.values.Has("to") {
-		var length time.Duration
-		length, err = d.last()
-		p.From = p.To.Add(-length)
-		return err
+	if d.values.Has("from") || d.values.Has("to") {
+		return d.fromTo(p)
 	}
+	length, err := d.last()
+	p.From = p.To.Add(-length)
+	return err
+}
+
+func (d *decoder) fromTo(p *kpi.Period) (err error) {
 	if d.values.Has("last") {
 		return bad("last", "give either last, or from and to", "last is given beside from or to")
 	}
@@ -62,16 +65,19 @@ func (d *decoder) endOfHour() time.Time {
 	return d.now.UTC().Add(shift).Truncate(time.Hour).Add(time.Hour - shift)
 }
 
+// units of the length of a period.
+var units = map[string]time.Duration{"h": time.Hour, "d": day, "w": 7 * day}
+
 // last is the length of the period.
 func (d *decoder) last() (time.Duration, error) {
 	value := d.get("last", defaultLast)
-	unit := map[string]time.Duration{"h": time.Hour, "d": day, "w": 7 * day}[value[max(len(value)-1, 0):]]
-	n, err := strconv.ParseUint(value[:max(len(value)-1, 0)], 10, 16) // hours of the longest fit
+	number, unit := value[:max(len(value)-1, 0)], units[value[max(len(value)-1, 0):]]
+	n, err := strconv.ParseUint(number, 10, 16) // of hours, the longest period fits
 	if length := time.Duration(n) * unit; err == nil && length > 0 && length <= kpi.MaxPeriod {
 		return length, nil
 	}
-	return 0, bad("last", "give a whole number of hours, days or weeks, such as 24h, 7d or 12w, up to "+strconv.Itoa(maxLast)+"d",
-		"last %q is no length of time", job.Quote(value))
+	return 0, bad("last", "give a whole number of hours, days or weeks, such as 24h, 7d or 12w, "+strconv.Itoa(maxLast)+"d at most",
+		"last can't be %q", job.Quote(value))
 }
 
 // moment reads a parameter that says when.
@@ -93,7 +99,7 @@ func (d *decoder) parse(name, value string) (time.Time, error) {
 	}
 	t, err := job.ParseTime(value)
 	if err != nil {
-		return t, bad(name, "write "+aMoment, "%s %q is no time", name, job.Quote(value))
+		return t, bad(name, "write "+aMoment, "%s can't be %q", name, job.Quote(value))
 	}
 	return t, nil
 }

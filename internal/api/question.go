@@ -36,7 +36,7 @@ func (a *api) handler(q *question) http.HandlerFunc {
 		ctx, cancel := context.WithTimeout(r.Context(), a.Timeout)
 		defer cancel()
 		if err := a.serve(w, r.WithContext(ctx), q); err != nil {
-			a.refuse(w, q, err)
+			a.refuse(ctx, w, q, err)
 		}
 	}
 }

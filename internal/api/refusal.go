@@ -33,28 +33,29 @@ const retryAfter = "10"
 
 var errNoTurn = errors.New("it was not its turn in time")
 
-// refuse is the one place where an error becomes a status.
-func (a *api) refuse(w http.ResponseWriter, q *question, err error) {
+// refuse is the one place where an error becomes a status. ctx is the question's.
+func (a *api) refuse(ctx context.Context, w http.ResponseWriter, q *question, err error) {
 	var r *refusal
 	switch {
 	case errors.As(err, &r):
-	case errors.Is(err, context.Canceled): // nobody is there any more
-		r = &refusal{Status: http.StatusServiceUnavailable, Detail: "the request was broken off", Remedy: "ask again"}
+	case errors.Is(ctx.Err(), context.Canceled):
+		r = unavailable("the request was broken off", "ask again") // nobody reads it
 	case errors.Is(err, errNoTurn):
-		r = &refusal{Status: http.StatusServiceUnavailable,
-			Detail: "others asked so much that it was not this question's turn within " + a.Timeout.String(),
-			Remedy: "ask again later, and less often"}
-		a.Logger.Warn("Questions wait too long for their turn", "question", q.name)
-	case errors.Is(err, context.DeadlineExceeded):
-		r = &refusal{Status: http.StatusServiceUnavailable,
-			Detail: "there was no answer within " + a.Timeout.String(),
-			Remedy: "ask for a shorter period, or again: what was read already is faster then"}
+		a.Logger.Warn("A question waited too long for its turn", "question", q.name)
+		r = unavailable("it was not this question's turn within "+a.Timeout.String()+", for others are being answered",
+			"ask again later")
+	case ctx.Err() != nil: // whatever the ledger calls it
 		a.Logger.Warn("A question took too long", "question", q.name)
+		r = unavailable("there was no answer within "+a.Timeout.String(), "ask for a shorter period")
 	default:
-		r = &refusal{Status: http.StatusServiceUnavailable, Detail: err.Error(), Remedy: "ask again; if that goes on, see the receiver's log and /-/ready"}
 		a.Logger.Error("A question could not be answered", "question", q.name, "err", err)
+		r = unavailable(err.Error(), "ask again; if it stays so, /-/ready and the receiver's log say more")
 	}
 	r.write(w)
+}
+
+func unavailable(detail, remedy string) *refusal {
+	return &refusal{Status: http.StatusServiceUnavailable, Detail: detail, Remedy: remedy}
 }
 
 func (r *refusal) write(w http.ResponseWriter) {
