@@ -54,10 +54,23 @@ func serve(t testing.TB, zone string, change func(*api.Options)) *service {
 	if change != nil {
 		change(&o)
 	}
+	s.start(t, o)
+	return s
+}
+
+func (s *service) start(t testing.TB, o api.Options) {
 	s.server = httptest.NewServer(api.New(o))
 	s.client = &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: 20 * time.Second}
 	t.Cleanup(s.stop)
-	return s
+}
+
+// close stops it, and closes its ledger.
+func (s *service) close(t *testing.T) {
+	t.Helper()
+	s.stop()
+	if err := s.ledger.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (s *service) stop() {
@@ -86,15 +99,17 @@ func openLedger(t testing.TB, path, zone string) *ledger.Ledger {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return openLedgerWith(t, path, ledger.Options{Rollups: rollup.Options{Zone: location}, Now: func() time.Time { return now }})
+}
+
+func openLedgerWith(t testing.TB, path string, o ledger.Options) *ledger.Ledger {
+	t.Helper()
 	store, err := sqlite.Open(context.Background(), path, now.Add(-800*24*time.Hour), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := ledger.Open(context.Background(), store, ledger.Options{
-		Totals:  totals.Settings{Bounds: []float64{60}},
-		Rollups: rollup.Options{Zone: location},
-		Now:     func() time.Time { return now },
-	})
+	o.Totals = totals.Settings{Bounds: []float64{60}}
+	l, err := ledger.Open(context.Background(), store, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,23 +186,28 @@ func full(t testing.TB) *service {
 // ask sends a request with headers, which are names and values in turn.
 func (s *service) ask(t testing.TB, method, path string, headers ...string) (*http.Response, []byte) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, s.server.URL+path, nil)
+	response, body, err := s.send(t.Context(), method, path, headers...)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return response, body
+}
+
+func (s *service) send(ctx context.Context, method, path string, headers ...string) (*http.Response, []byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, s.server.URL+path, nil)
+	if err != nil {
+		return nil, nil, err
 	}
 	for i := 0; i < len(headers); i += 2 {
 		request.Header.Add(headers[i], headers[i+1])
 	}
 	response, err := s.client.Do(request)
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response, body
+	return response, body, err
 }
 
 // get asks for a document, which has to be there.

@@ -87,7 +87,7 @@ func cell(v reflect.Value) string {
 
 // guarded keeps spreadsheets from taking a text that somebody sent for a formula.
 func guarded(text string) string {
-	if text != "" && strings.ContainsRune("=+-@\t\r", rune(text[0])) {
+	if text != "" && strings.ContainsRune("=+-@\t\r\n", rune(text[0])) {
 		return "'" + text
 	}
 	return text

@@ -40,7 +40,7 @@ func (r *request) disposition(q *question, zone *time.Location) string {
 	return `attachment; filename="` + strings.Join(parts, "_") + `.csv"`
 }
 
-var unusual = regexp.MustCompile(`[^A-Za-z0-9.-]+`)
+var unusual = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
 
 // fileName is a text as every file system and header takes it.
 func fileName(text string) string {

@@ -8,13 +8,14 @@ type turns chan struct{}
 
 // take waits for a turn, which done ends. It fails if ctx ends before.
 func (t turns) take(ctx context.Context) (done func(), err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err // a turn that is free would be as good to select
-	}
 	select {
 	case t <- struct{}{}:
-		return func() { <-t }, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	if err := ctx.Err(); err != nil { // of two that are ready select takes any
+		<-t
+		return nil, err
+	}
+	return func() { <-t }, nil
 }
