@@ -248,6 +248,9 @@ func TestQuote(t *testing.T) {
 			t.Errorf("Quote(%.20q) = %q", value, got)
 		}
 	}
+	if got := job.Clip(strings.Repeat("é", 300), 255); got != strings.Repeat("é", 254)+"…" {
+		t.Errorf("Clip: %q", got)
+	}
 }
 
 // Folding is what GitLab's expression says, always leaves something, and takes

@@ -77,13 +77,16 @@ const shownValue = 100
 
 // Quote shortens what was sent to what a Problem shows: valid UTF-8 without
 // control characters, at most shownValue characters.
-func Quote(value string) string {
-	if len(value) > 4*shownValue+utf8.UTFMax { // cut before copying a huge value
-		value = value[:4*shownValue+utf8.UTFMax]
+func Quote(value string) string { return Clip(value, shownValue) }
+
+// Clip is Quote for texts of at most limit characters.
+func Clip(value string, limit int) string {
+	if len(value) > 4*limit+utf8.UTFMax { // cut before copying a huge value
+		value = value[:4*limit+utf8.UTFMax]
 	}
 	value, _ = withoutControls(strings.ToValidUTF8(value, "\uFFFD"))
-	if utf8.RuneCountInString(value) <= shownValue {
+	if utf8.RuneCountInString(value) <= limit {
 		return value
 	}
-	return string([]rune(value)[:shownValue-1]) + "…"
+	return string([]rune(value)[:limit-1]) + "…"
 }
