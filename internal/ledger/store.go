@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ci-jobs-metrics/internal/job"
+	"ci-jobs-metrics/internal/problems"
 	"ci-jobs-metrics/internal/rollup"
 	"ci-jobs-metrics/internal/totals"
 )
@@ -43,8 +44,8 @@ type Space struct {
 // single machine, package sqlite; package ledgertest says by tests what every
 // store has to do.
 //
-// What changes the store (Append, SaveTotals, SaveBlocks, SaveRollups, Prune, PruneBlocks,
-// Rezone, Tend and Probe) is called from one goroutine of a Ledger at a time, the others
+// What changes the store (Append, SaveTotals, SaveBlocks, SaveRollups, SaveProblems, Prune,
+// PruneBlocks, Rezone, Tend and Probe) is called from one goroutine of a Ledger at a time, the others
 // from any, at any time. What is passed in is the
 // caller's and not kept; what is returned is the caller's.
 type Store interface {
@@ -107,6 +108,19 @@ type Store interface {
 	// Rezone replaces all blocks by those that convert puts, and the head, in one
 	// transaction. old are all blocks, by day and template in ascending order.
 	Rezone(ctx context.Context, h rollup.Head, convert func(old iter.Seq2[*rollup.Block, error], put func(*rollup.Block) error) error) error
+
+	// SaveProblems adds problems to those that are stored, in one transaction, so that
+	// the receivers of one store may all do it: the counts of those with the same key
+	// are added up, First is the earliest, all else that of the latest Last. Each key is
+	// in found once. Of what is stored then, what was last seen before since goes, and
+	// all but the problems.MaxKept that were last seen. What was stored as seen after
+	// now, by a clock that was ahead, counts as seen now, or it would keep out what
+	// comes until then. After an error it is to be tried again; if it went through all
+	// the same, it counts twice.
+	SaveProblems(ctx context.Context, found []problems.Problem, since, now time.Time) error
+
+	// Problems returns what SaveProblems stored, in the order of Compare.
+	Problems(ctx context.Context) ([]problems.Problem, error)
 
 	// Prune deletes at most limit of the oldest rows, of those numbered up to
 	// upTo that were received before the given time, and returns how many. Rows

@@ -63,6 +63,11 @@ func Test(t *testing.T, open func(t *testing.T) func() ledger.Store) {
 		"a checkpoint does not go back":         testCheckpointGoesOn,
 		"rows of the future stop no pruning":    testPruneFuture,
 		"no checkpoint, then an empty one":      testNoCheckpoint,
+		"problems come back as they went in":    testProblems,
+		"problems are added up":                 testProblemsAddUp,
+		"the last seen problems are kept":       testProblemsBound,
+		"problems don't outlive their time":     testProblemsSince,
+		"problems of the future keep none out":  testProblemsFuture,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}

@@ -78,7 +78,7 @@ func TestMigrate(t *testing.T) {
 	if err := l.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if r := verify(t, path); len(r.Problems) > 0 || r.Schema != 2 || r.Replayed != 5 {
+	if r := verify(t, path); len(r.Problems) > 0 || r.Schema != 4 || r.Replayed != 5 {
 		t.Errorf("after: %+v", r)
 	}
 }

@@ -57,9 +57,10 @@ type Store struct {
 	mu       sync.RWMutex
 	pool     *sql.DB // of the writer only
 	writer   *writer
-	inserter *inserter // over writer, as are saver and roller
+	inserter *inserter // over writer, as are saver, roller and keeper
 	saver    *saver
 	roller   *roller
+	keeper   *keeper
 	reader   *sql.DB // connections that can't write
 }
 
@@ -229,7 +230,10 @@ func (s *Store) prepare(ctx context.Context) error {
 	if s.saver, err = newSaver(s.writer); err != nil {
 		return err
 	}
-	s.roller, err = newRoller(s.writer)
+	if s.roller, err = newRoller(s.writer); err != nil {
+		return err
+	}
+	s.keeper, err = newKeeper(s.writer)
 	return err
 }
 

@@ -106,7 +106,7 @@ func verify(t *testing.T, path string) *sqlite.Report {
 
 func sound(t *testing.T, path string, jobs int64) {
 	t.Helper()
-	if r := verify(t, path); len(r.Problems) > 0 || r.Jobs != jobs || !r.Created.Equal(ledgertest.Start) || r.Schema != 2 {
+	if r := verify(t, path); len(r.Problems) > 0 || r.Jobs != jobs || !r.Created.Equal(ledgertest.Start) || r.Schema != 4 {
 		t.Errorf("%s: %+v, want %d jobs", path, r, jobs)
 	}
 }
