@@ -18,6 +18,9 @@
 //
 // A question for KPI goes over the roll-ups with [Ledger.Scan], which catches up likewise.
 //
+// What was wrong with reports that did not become jobs, or not as they were sent, is kept
+// for a page: see [Ledger.Note].
+//
 // Where rows live is a [Store]'s affair: package sqlite.
 package ledger
 
@@ -111,6 +114,7 @@ type Ledger struct {
 
 	trouble trouble
 	budget  budget // the writer's own
+	notes   notes
 
 	// fold guards the folds and how far they have read, so that a row is
 	// applied once, by the writer or by a scrape, whoever comes first.

@@ -89,6 +89,9 @@ func (l *Ledger) tend(ctx context.Context) {
 		if err := l.checkpoint(ctx); err != nil {
 			l.opts.Logger.Error("Storing the totals failed; it will be tried again", "err", err)
 		}
+		if err := l.saveProblems(ctx); err != nil {
+			l.opts.Logger.Error("Storing the problems of senders failed; it will be tried again", "err", err)
+		}
 	}
 	l.trouble.end(err, 0, false)
 	l.budget.look(l.totals.Stats(), l.opts.Now())
@@ -275,6 +278,9 @@ func (l *Ledger) finish(ctx context.Context) {
 	}
 	if err := l.rollAll(ctx); err != nil {
 		l.opts.Logger.Error("Storing the roll-ups failed; the next start folds them from the jobs", "err", err)
+	}
+	if err := l.saveProblems(ctx); err != nil {
+		l.opts.Logger.Error("Storing the problems of senders failed; those since the last time are lost", "err", err)
 	}
 	if err := l.store.Close(); err != nil {
 		l.opts.Logger.Error("Closing the ledger failed", "err", err)

@@ -79,6 +79,13 @@ func (b *Book) Waiting() []Problem {
 	return b.all()
 }
 
+// Len is how many different problems wait.
+func (b *Book) Len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.pages.Len()
+}
+
 func (b *Book) all() []Problem {
 	var all []Problem
 	for e := b.pages.Front(); e != nil; e = e.Next() {

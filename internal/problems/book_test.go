@@ -70,7 +70,7 @@ func TestAlike(t *testing.T) {
 		differs(func(p *problems.Problem) { p.Project = "" }),
 		differs(func(p *problems.Problem) { p.Field = "status" }),
 		differs(func(p *problems.Problem) { p.Reason = job.TooLong }))
-	if n := len(b.Waiting()); n != 5 {
+	if n := b.Len(); n != 5 {
 		t.Errorf("%d problems, want 5", n)
 	}
 	note(&b, differs(func(p *problems.Problem) {

@@ -61,8 +61,8 @@ type Problem struct {
 	Value    string // what was sent; empty if that was nothing, or a whole request
 	Sender   string // the host that the request came from: a proxy's, behind one
 
-	Count       int64 // at least 1
-	First, Last time.Time
+	Count       int64     // at least 1; since First
+	First, Last time.Time // in whole microseconds, UTC, by the receiver's clock
 }
 
 // bound cuts the texts to their limits. They are copies then, for they may be parts of a
