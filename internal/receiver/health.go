@@ -177,14 +177,16 @@ var refusals = map[int]string{
 	http.StatusServiceUnavailable:    "busy",
 }
 
-// unread counts a request that steps.Handler refused as a whole.
-func (h *health) unread(status int) {
-	reason, ok := refusals[status]
-	if !ok {
-		reason = other
+// reasonOf is why steps.Handler refused a request as a whole.
+func reasonOf(r *steps.Refusal) string {
+	if reason, ok := refusals[r.Status]; ok {
+		return reason
 	}
-	h.refused.WithLabelValues(reason).Inc()
+	return other
 }
+
+// unread counts a request that steps.Handler refused as a whole.
+func (h *health) unread(r *steps.Refusal) { h.refused.WithLabelValues(reasonOf(r)).Inc() }
 
 // unrecorded counts a request that was answered 503.
 func (h *health) unrecorded(err error) {

@@ -24,7 +24,8 @@ func (r *Receiver) routes(h *health) http.Handler {
 		Retention: r.opts.Retention,
 		Now:       r.opts.Now,
 		Observe:   h.checked,
-		Refused:   h.unread,
+		Found:     r.found,
+		Refused:   r.refused(h),
 	}))
 	mux.Handle("GET /metrics", metrics.Handler(jobs, self))
 	mux.Handle("GET /metrics/jobs", metrics.Handler(jobs, nil))

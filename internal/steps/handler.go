@@ -25,7 +25,7 @@ import (
 // sender should try again.
 type Recorder func(received time.Time, jobs []job.Job) (recorded int, err error)
 
-// Options say how a Handler works. All but Observe are needed.
+// Options say how a Handler works. All but Observe, Found and Refused are needed.
 type Options struct {
 	Record    Recorder
 	Retention time.Duration // how long jobs are kept; see job.Report.Check
@@ -33,9 +33,12 @@ type Options struct {
 	// Observe, if set, is told what was wrong with the items of a request that could
 	// be read, after the others were recorded.
 	Observe func(Tally)
+	// Found, if set, is told the same in detail, with the host that the request came from,
+	// but only if anything was wrong.
+	Found func(sender string, found []Finding)
 	// Refused, if set, is told of every request of which nothing was looked at: it
-	// could not be read, or must not count. status is of HTTP.
-	Refused func(status int)
+	// could not be read, or must not count.
+	Refused func(Refusal)
 }
 
 // A Tally is how often each reason was given.
@@ -46,8 +49,11 @@ func Handler(o Options) http.Handler {
 	if o.Observe == nil {
 		o.Observe = func(Tally) {}
 	}
+	if o.Found == nil {
+		o.Found = func(string, []Finding) {}
+	}
 	if o.Refused == nil {
-		o.Refused = func(int) {}
+		o.Refused = func(Refusal) {}
 	}
 	room := newBudget(MaxInFlight)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -73,15 +79,15 @@ func (*errNothingGood) Error() string {
 func (o *Options) serve(w http.ResponseWriter, r *http.Request, c *claim) (Answer, error) {
 	body, err := read(w, r, c)
 	if err != nil {
-		return Answer{}, o.refused(err)
+		return Answer{}, o.refused(r, err)
 	}
 	found, err := o.examine(r, body, c)
 	if err != nil {
-		return Answer{}, o.refused(err)
+		return Answer{}, o.refused(r, err)
 	}
 	answer, jobs := found.answer, found.jobs
 	if len(jobs) == 0 && found.items > 0 {
-		o.Observe(found.tally)
+		o.observe(r, &found)
 		return Answer{}, &errNothingGood{answer}
 	}
 	if len(jobs) > 0 {
@@ -90,7 +96,7 @@ func (o *Options) serve(w http.ResponseWriter, r *http.Request, c *claim) (Answe
 		}
 		answer.Duplicates = len(jobs) - answer.Recorded
 	}
-	o.Observe(found.tally)
+	o.observe(r, &found)
 	return answer, nil
 }
 
@@ -101,6 +107,7 @@ type examination struct {
 	received time.Time
 	answer   Answer // with what is wrong with the others
 	tally    Tally
+	summary  summary // of the same
 }
 
 // examine reads and checks the items of a request, when it is its turn.
@@ -111,15 +118,23 @@ func (o *Options) examine(r *http.Request, body []byte, c *claim) (found examina
 		return found, err
 	}
 	found.items, found.received = len(items), o.Now()
-	found.answer, found.tally, found.jobs = o.check(items, found.received)
+	found.check(items, o.Retention)
 	return found, nil
 }
 
-// refused counts the error of a request that can't be read, a *requestError, and
+// observe tells what was wrong with the items of a request.
+func (o *Options) observe(r *http.Request, found *examination) {
+	o.Observe(found.tally)
+	if len(found.summary.found) > 0 {
+		o.Found(sender(r), found.summary.found)
+	}
+}
+
+// refused tells the error of a request that can't be read, a *requestError, and
 // returns it.
-func (o *Options) refused(err error) error {
+func (o *Options) refused(r *http.Request, err error) error {
 	if refusal := (*requestError)(nil); errors.As(err, &refusal) {
-		o.Refused(refusal.status)
+		o.Refused(Refusal{Status: refusal.status, Detail: refusal.detail, Sender: sender(r)})
 	}
 	return err
 }
@@ -155,7 +170,7 @@ var prefetchHeaders = [...]string{"Purpose", "Sec-Purpose", "X-Purpose", "X-Moz"
 
 // check sorts items into jobs to record and an answer that says what is wrong with
 // the others.
-func (o *Options) check(items []item, received time.Time) (Answer, Tally, []job.Job) {
+func (e *examination) check(items []item, retention time.Duration) {
 	warned, rejected := findings{listed: []job.Problem{}}, findings{listed: []job.Problem{}}
 	good := 0
 	for i := range items {
@@ -163,23 +178,30 @@ func (o *Options) check(items []item, received time.Time) (Answer, Tally, []job.
 			good++
 		}
 	}
-	jobs := make([]job.Job, 0, good)
+	e.jobs = make([]job.Job, 0, good)
 	for i := range items {
+		report := &items[i].report
+		reject := func(problems []job.Problem) {
+			rejected.add(i, problems)
+			e.summary.add(true, report, problems)
+		}
 		if len(items[i].problems) > 0 {
-			rejected.add(i, items[i].problems)
+			reject(items[i].problems)
 			continue
 		}
-		verdict := items[i].report.Check(received, o.Retention)
+		verdict := report.Check(e.received, retention)
 		if !verdict.Accepted() {
-			rejected.add(i, verdict.Rejections)
+			reject(verdict.Rejections)
 			continue
 		}
-		warned.add(i, items[i].warnings)
-		warned.add(i, verdict.Warnings)
-		jobs = append(jobs, verdict.Job)
+		for _, problems := range [...][]job.Problem{items[i].warnings, verdict.Warnings} {
+			warned.add(i, problems)
+			e.summary.add(false, report, problems)
+		}
+		e.jobs = append(e.jobs, verdict.Job)
 	}
-	answer := Answer{Warnings: warned.listed, Rejected: rejected.listed, Unlisted: warned.unlisted + rejected.unlisted}
-	return answer, Tally{Warned: warned.counts, Rejected: rejected.counts}, jobs
+	e.answer = Answer{Warnings: warned.listed, Rejected: rejected.listed, Unlisted: warned.unlisted + rejected.unlisted}
+	e.tally = Tally{Warned: warned.counts, Rejected: rejected.counts}
 }
 
 // findings are the problems of a request's items: all counted, the first listed.

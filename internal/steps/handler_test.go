@@ -26,9 +26,12 @@ type door struct {
 	http.Handler
 	recorded []job.Job
 	observed []steps.Tally
+	found    []steps.Finding
 	refused  []int // statuses
-	err      error // what recording fails with
-	known    int   // how many jobs of each request counted before
+	details  []string
+	senders  []string // of what was found and refused
+	err      error    // what recording fails with
+	known    int      // how many jobs of each request counted before
 }
 
 func newDoor() *door {
@@ -44,7 +47,14 @@ func newDoor() *door {
 		Retention: 90 * 24 * time.Hour,
 		Now:       func() time.Time { return now },
 		Observe:   func(a steps.Tally) { d.observed = append(d.observed, a) },
-		Refused:   func(status int) { d.refused = append(d.refused, status) },
+		Found: func(sender string, found []steps.Finding) {
+			d.senders = append(d.senders, sender)
+			d.found = append(d.found, found...)
+		},
+		Refused: func(r steps.Refusal) {
+			d.senders = append(d.senders, r.Sender)
+			d.refused, d.details = append(d.refused, r.Status), append(d.details, r.Detail)
+		},
 	})
 	return d
 }
@@ -225,8 +235,11 @@ func TestRefusedRequests(t *testing.T) {
 			if len(d.recorded) > 0 {
 				t.Errorf("recorded: %+v", d.recorded)
 			}
-			if !slices.Equal(d.refused, []int{test.status}) || len(d.observed) > 0 {
-				t.Errorf("counted: refused %v, observed %v", d.refused, d.observed)
+			if !slices.Equal(d.refused, []int{test.status}) || len(d.observed)+len(d.found) > 0 {
+				t.Errorf("counted: refused %v, observed %v, %v", d.refused, d.observed, d.found)
+			}
+			if !slices.Equal(d.details, []string{p.Detail}) || !slices.Equal(d.senders, []string{"192.0.2.1"}) {
+				t.Errorf("told: %q from %q", d.details, d.senders)
 			}
 			if (response.StatusCode == 405) != (response.Header.Get("Allow") == "GET, POST") {
 				t.Errorf("Allow: %q", response.Header.Get("Allow"))
@@ -369,8 +382,9 @@ func TestDuplicatesAndFailures(t *testing.T) {
 		!strings.Contains(body, "the disk is on fire") {
 		t.Errorf("%s, Retry-After %q: %s", response.Status, response.Header.Get("Retry-After"), body)
 	}
-	if len(d.observed) != 1 {
-		t.Errorf("%d answers observed: a request that will be sent again must not count", len(d.observed))
+	d.ask(t, post(jsonType, `{"name":"n","project":"p","status":"?"}`))
+	if len(d.observed) != 1 || len(d.found) > 0 {
+		t.Errorf("%d answers observed, %v: a request that will be sent again must not count", len(d.observed), d.found)
 	}
 }
 
@@ -407,6 +421,7 @@ func FuzzSteps(f *testing.F) {
 			response.StatusCode != 200 && len(d.recorded) > 0 || len(d.observed)+len(d.refused) != 1 {
 			t.Fatalf("%s: %s\nrecorded %+v, counted %v %v", response.Status, text, d.recorded, d.observed, d.refused)
 		}
+		d.checkFound(t)
 		for i := range d.recorded {
 			checkJob(t, &d.recorded[i])
 		}
