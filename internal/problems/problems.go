@@ -23,8 +23,8 @@ import (
 // MaxKept is how many different problems are kept, in a book and in a store.
 const MaxKept = 1000
 
-// Limits of texts, in characters. Project and Template have that of a job's, Value was
-// shortened by [job.Quote].
+// Limits of texts, in characters. Project and Template have that of a job's, Value that of
+// [job.Quote].
 const (
 	maxRemedy = 500
 	maxSender = 100
@@ -44,7 +44,8 @@ const (
 type Key struct {
 	Kind Kind
 	// Project is as it was sent, shortened to what a project may have: it may be the name
-	// of a variable, or empty, if it is missing, could not be read, or a request was refused.
+	// of a variable, empty if it is missing, could not be read, or a request was refused, and
+	// __other__ stands for those of a request that had too many.
 	Project string
 	Field   string     // as in job.Problem
 	Reason  job.Reason // or why a request was refused, in the words of the metrics
