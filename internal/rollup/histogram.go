@@ -83,7 +83,9 @@ func (h *Histogram) grow(index int) {
 		from, to = min(from, h.base), max(to, h.base+len(h.counts))
 	}
 	counts := make([]uint64, to-from)
-	copy(counts[max(h.base-from, 0):], h.counts)
+	if len(h.counts) > 0 {
+		copy(counts[h.base-from:], h.counts)
+	}
 	h.base, h.counts = from, counts
 }
 
