@@ -1,7 +1,6 @@
 package rollup
 
 import (
-	"cmp"
 	"iter"
 	"slices"
 )
@@ -74,7 +73,7 @@ func (z *rezoner) finish(before Day) error {
 			days = append(days, d)
 		}
 	}
-	slices.SortFunc(days, func(a, b Day) int { return cmp.Compare(a, b) })
+	slices.Sort(days)
 	for _, d := range days {
 		for template, b := range z.days[d] {
 			block := encode(Key{d, template}, b.upTo, b.cells, z.symbols.all())
