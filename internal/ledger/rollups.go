@@ -16,7 +16,7 @@ const (
 	rollRows = 100_000
 	// rollMost is when they are stored although the disk had little rest.
 	rollMost = 10 * rollRows
-	// rollLook is how often it is looked whether they are to be stored.
+	// rollLook is how often it is looked whether they are to be stored, at least.
 	rollLook = time.Second
 	// rollAgain is when it is tried again after an error.
 	rollAgain = 10 * time.Second
@@ -35,6 +35,7 @@ const (
 type rolling struct {
 	save  *rollup.Save
 	saved int64     // number of the last row in all stored blocks
+	ahead bool      // a crash left some blocks that have seen rows behind it
 	begun time.Time // the last save
 	took  time.Duration
 }
@@ -88,10 +89,16 @@ func (l *Ledger) loadRollups(ctx context.Context, upTo int64) (int64, error) {
 		}
 		l.rollups = rollup.New(o)
 	}
+	if head.Zone == "" { // before the first block: whatever crashes, it is known whose days blocks are
+		head.Zone = l.Calendar().Zone().String()
+		if err := l.store.SaveRollups(ctx, head); err != nil {
+			return 0, err
+		}
+	}
 	if err := l.rollups.Load(head, ahead); err != nil {
 		return 0, fmt.Errorf("%w: %s", err, Remedy)
 	}
-	l.rolling.saved = head.UpTo
+	l.rolling.saved, l.rolling.ahead = head.UpTo, len(ahead) > 0
 	if head.UpTo < upTo {
 		l.applied = head.UpTo
 	}
@@ -134,17 +141,17 @@ func (l *Ledger) rezone(ctx context.Context) error {
 // roll stores a step of the roll-ups if that is due, and returns when to come again. A
 // step takes milliseconds, so that jobs don't wait for long.
 func (l *Ledger) roll(ctx context.Context) time.Duration {
-	r := &l.rolling
+	r, look := &l.rolling, l.rollLook()
 	if r.save == nil {
 		if !l.rollDue() {
-			return l.rollLook()
+			return look
 		}
 		if !l.beginRoll() {
-			return l.rollLook()
+			return look
 		}
 	}
 	if l.trouble.now() != nil {
-		return l.rollLook()
+		return look
 	}
 	start := time.Now()
 	err := l.rollStep(ctx)
@@ -154,7 +161,7 @@ func (l *Ledger) roll(ctx context.Context) time.Duration {
 		return rollAgain
 	}
 	if r.save == nil {
-		return l.rollLook()
+		return look
 	}
 	return rollPause
 }
@@ -165,7 +172,7 @@ func (l *Ledger) rollDue() bool {
 	r, waiting := &l.rolling, l.rollups.Stats().Waiting
 	since := time.Since(r.begun)
 	switch {
-	case waiting == 0:
+	case waiting == 0 && !r.ahead:
 		return false
 	case waiting >= rollMost:
 		return true
@@ -221,7 +228,7 @@ func (l *Ledger) rollStep(ctx context.Context) error {
 	if err := l.store.SaveRollups(ctx, r.save.Head()); err != nil {
 		return err
 	}
-	r.saved = r.save.Head().UpTo
+	r.saved, r.ahead = r.save.Head().UpTo, false
 	r.save.End()
 	r.save = nil
 	return nil
@@ -253,7 +260,9 @@ func (l *Ledger) rollAll(ctx context.Context) error {
 
 // pruneRollups deletes a step of old roll-ups, and says whether there were any.
 func (l *Ledger) pruneRollups(ctx context.Context) bool {
-	if l.rolling.save != nil { // it may be about one of them
+	// A save may be about one of them. And of what blocks have seen that are ahead, the
+	// next start would make new ones, of jobs that were counted as pruned.
+	if l.rolling.save != nil || l.rolling.ahead {
 		return false
 	}
 	before := l.Calendar().DayOf(rollup.SlotOf(l.opts.Now().Add(-l.opts.RollupRetention)))

@@ -44,7 +44,7 @@ func (l *Ledger) write() {
 	defer prune.Stop()
 	probe := time.NewTimer(probeEvery)
 	defer probe.Stop()
-	roll := time.NewTimer(rollLook)
+	roll := time.NewTimer(l.rollLook())
 	defer roll.Stop()
 	small, large := l.lanes[0].queue, l.lanes[1].queue
 	for small != nil || large != nil {

@@ -27,7 +27,7 @@ func newRoller(w *writer) (*roller, error) {
 	r.putBlock, err = w.prepare(`INSERT OR REPLACE INTO rollup_blocks (`+blockColumns+`) VALUES (?, ?, ?, ?, ?, ?)`, err)
 	r.dropBlocks, err = w.prepare(`DELETE FROM rollup_blocks`, err)
 	r.putHead, err = w.prepare(`INSERT OR REPLACE INTO rollup (rowid, up_to, since, pruned, zone, last, failures)
-		SELECT 1, ?, ?, coalesce((SELECT pruned FROM rollup), 0), ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM rollup WHERE up_to > ?)`, err)
+		SELECT 1, ?, ?, coalesce((SELECT pruned FROM rollup), 0), ?, ?, coalesce(?, x'') WHERE NOT EXISTS (SELECT 1 FROM rollup WHERE up_to > ?)`, err)
 	return r, err
 }
 
