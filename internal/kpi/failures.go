@@ -14,7 +14,8 @@ import (
 
 // Failures answers with the last jobs of a period that failed or timed out, those that
 // finished last first; a cut's Sort does not matter. Total counts all of the period, but
-// of those past the retention of jobs there are no rows.
+// of those past the retention of jobs there are no rows: they keep their places, as the
+// last of their quarter of an hour, and leave pages with fewer items.
 func (a *Asker) Failures(ctx context.Context, q Query, cut Cut) (*Page[FailedJob], error) {
 	q.Interval = Daily
 	s, err := a.newSurvey(q)
@@ -62,7 +63,7 @@ type walk struct {
 	asker *Asker
 	upTo  int64 // rows behind it came after the question
 	cut   Cut
-	seen  int // jobs that were passed by, or collected
+	seen  int // jobs that were passed by, or looked at
 	items []FailedJob
 }
 
@@ -92,7 +93,8 @@ func (w *walk) day(ctx context.Context, day int, n int64, templates map[string]i
 	return nil
 }
 
-func (w *walk) full() bool { return w.cut.Limit > 0 && len(w.items) >= w.cut.Limit }
+// full says whether the cut ends here.
+func (w *walk) full() bool { return w.cut.Limit > 0 && w.seen >= max(w.cut.Offset, 0)+w.cut.Limit }
 
 // failures are the failed jobs of a day, by slot, the last first.
 func (w *walk) failures(ctx context.Context, day int, templates map[string]int64) (failures []rollup.Failure, err error) {
@@ -156,14 +158,14 @@ func (w *walk) slot(ctx context.Context, failures []rollup.Failure) error {
 	slices.SortFunc(rows, func(a, b ledger.Row) int {
 		return cmp.Or(b.Job.Finished.Compare(a.Job.Finished), cmp.Compare(b.Seq, a.Seq))
 	})
-	skip := min(max(w.cut.Offset-w.seen, 0), len(rows))
-	w.seen += len(failures)
-	for i := range rows[skip:] {
-		if w.full() {
-			return nil
+	after := w.seen + len(failures)
+	for i := range rows {
+		if w.seen >= w.cut.Offset && !w.full() {
+			w.items = append(w.items, failedJob(&rows[i], w.calendar.Zone()))
 		}
-		w.items = append(w.items, failedJob(&rows[skip+i], w.calendar.Zone()))
+		w.seen++
 	}
+	w.seen = after
 	return nil
 }
 
