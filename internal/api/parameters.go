@@ -51,12 +51,19 @@ func (a *api) decode(r *http.Request, q *question) (request, error) {
 		return request{}, bad("", "percent-encode what is neither a letter nor a digit, as curl -G --data-urlencode does",
 			"the query can't be read: %s", job.Quote(err.Error()))
 	}
-	for _, step := range []func() error{d.known, d.readName, d.readPeriod, d.readFilter, d.readInterval, d.readFormat, d.readCut} {
-		if err := step(); err != nil {
-			return request{}, err
-		}
+	if err := d.read(); err != nil {
+		return request{}, err
 	}
 	return d.request, nil
+}
+
+func (d *decoder) read() error {
+	for _, step := range []func() error{d.known, d.readName, d.readPeriod, d.readFilter, d.readInterval, d.readFormat, d.readCut} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // many are the parameters that may be repeated.

@@ -1,7 +1,6 @@
 package receiver
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -33,7 +32,7 @@ func (r *Receiver) routes(h *health) http.Handler {
 	mux.HandleFunc("GET /jobs", r.job)
 	mux.Handle(api.Path, api.New(api.Options{
 		Ledger:   r.ledger,
-		Problems: func(context.Context) ([]api.Problem, error) { return nil, nil },
+		Problems: r.problems,
 		Now:      r.opts.Now,
 		Logger:   r.opts.Logger,
 		Asked:    h.asked,
