@@ -9,6 +9,7 @@ FUZZTIME  ?= 10s
 BENCHTIME ?= 1s
 SOAK      ?= 10m
 RUNS      ?= 200
+JOBS      ?= 10000000
 SERIES    ?= 10000,100000,1000000
 
 .PHONY: help
@@ -55,9 +56,11 @@ prometheus promtool: ## Build them in bin (minutes the first time): curl -s loca
 	cd tools/prometheus && $(GO) build -tags remove_all_sd -o ../../bin/$@ github.com/prometheus/prometheus/cmd/$@
 
 .PHONY: bench
-bench: build ## Measure ingest beside a bare handler, then run the benchmarks beside the code, BENCHTIME=1s each
+bench: build ## Measure ingest beside a bare handler, KPI of JOBS=10000000 beside plain SELECTs, then the benchmarks beside the code, BENCHTIME=1s each
 	$(GO) build -o bin/ingest ./bench/ingest
+	$(GO) build -o bin/kpi ./bench/kpi
 	bin/ingest
+	bin/kpi -jobs $(JOBS)
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
 .PHONY: bench-scrape
