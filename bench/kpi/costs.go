@@ -27,7 +27,7 @@ func (b *bench) sizes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer db.Close() //nolint:errcheck // only read
 	var blocks, jobs, cells, slots int64
 	err = db.QueryRowContext(ctx, `SELECT count(*), coalesce(sum(jobs), 0), coalesce(sum(length(cells)), 0), coalesce(sum(length(slots)), 0) FROM rollup_blocks`).
 		Scan(&blocks, &jobs, &cells, &slots)

@@ -33,8 +33,9 @@ func main() {
 	flag.DurationVar(&b.length, "length", 2*time.Second, "how long ingest is measured each time")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := b.run(ctx); err != nil {
+	err := b.run(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "kpi:", err)
 		os.Exit(1)
 	}

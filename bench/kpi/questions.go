@@ -142,7 +142,7 @@ func (b *bench) selectAnswer(ctx context.Context, q *question) (time.Duration, *
 	if err != nil {
 		return 0, nil, err
 	}
-	defer db.Close()
+	defer db.Close() //nolint:errcheck // only read
 	from, to := b.period()
 	args := append([]any{from.UnixMicro(), to.UnixMicro()}, q.args...)
 	var a answer

@@ -18,9 +18,9 @@ import (
 
 // everything are all questions, with a thousand rows where there are rows.
 var everything = map[string]string{
-	"overview": "overview?interval=day",
-	"template": "template?name=%3D1%2B1",
-	"project":  "project?name=%40home/x&interval=hour&last=48h",
+	"overview":  "overview?interval=day",
+	"template":  "template?name=%3D1%2B1",
+	"project":   "project?name=%40home/x&interval=hour&last=48h",
 	"templates": "templates?limit=1000", "projects": "projects?limit=1000&last=7d", "versions": "versions?limit=1000",
 	"failures": "failures?limit=1000", "problems": "problems?limit=1000",
 }

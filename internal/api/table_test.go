@@ -82,7 +82,9 @@ func TestSort(t *testing.T) {
 		}
 	}
 	newest, _ := s.items(t, "/api/v1/failures?limit=1000")
-	if !slices.IsSortedFunc(newest, func(a, b map[string]any) int { return cmp.Compare(fmt.Sprint(b["finished"]), fmt.Sprint(a["finished"])) }) {
+	if !slices.IsSortedFunc(newest, func(a, b map[string]any) int {
+		return cmp.Compare(fmt.Sprint(b["finished"]), fmt.Sprint(a["finished"]))
+	}) {
 		t.Error("failures are not the last first")
 	}
 }

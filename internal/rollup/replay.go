@@ -95,7 +95,7 @@ func (p *Replay) Compare(stored *Block, complete bool) string {
 		return ""
 	case complete && stored.Jobs != replayed.Jobs:
 		return fmt.Sprintf("has %d jobs, but there are %d", stored.Jobs, replayed.Jobs)
-	case complete && !(bytes.Equal(stored.Cells, replayed.Cells) && bytes.Equal(stored.Slots, replayed.Slots)):
+	case complete && (!bytes.Equal(stored.Cells, replayed.Cells) || !bytes.Equal(stored.Slots, replayed.Slots)):
 		return "differs from what its jobs give"
 	case complete:
 		return ""
