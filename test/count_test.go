@@ -83,7 +83,7 @@ func (s *scrapes) follow(t *testing.T, service *service) (stop func()) {
 }
 
 // settle is the end of a test: every job that was acknowledged counts exactly once,
-// on the metrics, there after a SIGKILL and a restart too, and in the ledger.
+// on the metrics and in the KPI, there after a SIGKILL and a restart too, and in the ledger.
 func settle(t *testing.T, s *service, c *crowd, watch *scrapes) {
 	t.Helper()
 	c.mu.Lock()
@@ -93,6 +93,7 @@ func settle(t *testing.T, s *service, c *crowd, watch *scrapes) {
 		t.Fatalf("%v\n%s", err, s.excerpt())
 	}
 	countOnce(t, c.acknowledged, page)
+	answerOnce(t, c.acknowledged, s)
 	watch.scrape(t, s)
 	s.kill()
 	s.start(t) // what it shows now comes from the ledger
@@ -101,6 +102,7 @@ func settle(t *testing.T, s *service, c *crowd, watch *scrapes) {
 		t.Fatalf("%v\n%s", err, s.excerpt())
 	}
 	countOnce(t, c.acknowledged, page)
+	answerOnce(t, c.acknowledged, s)
 	s.kill()
 	var wrong []string
 	inLedger := readLedger(t, s.ledger)
