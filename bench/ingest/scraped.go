@@ -2,12 +2,9 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"runtime"
-	"slices"
 	"time"
 
 	"ci-jobs-metrics/bench/internal/load"
@@ -31,40 +28,17 @@ func (b *bench) scraped() error {
 	if _, _, err := scrape(receiver.Address); err != nil { // the first renders everything
 		return err
 	}
-	var ratios, without, with, times, size []float64
-	worst := 0.0
-	for round := range b.rounds {
-		before, begun := load.Stolen(), time.Now()
-		var alone, beside *load.Result
-		measures := []func() error{
-			func() (err error) {
-				alone, err = load.Run(receiver.Address, load.Classic, 256, 2*round, b.length)
-				return err
-			},
-			func() (err error) {
-				s := load.EverySecond(func() error {
-					took, bytes, err := scrape(receiver.Address)
-					times, size = append(times, took.Seconds()*1000), append(size, float64(bytes)/1e6)
-					return err
-				})
-				beside, err = load.Run(receiver.Address, load.Classic, 256, 2*round+1, b.length)
-				return errors.Join(err, s.Stop())
-			},
-		}
-		if round%2 == 1 { // the ledger grows, which is nobody's fault
-			slices.Reverse(measures)
-		}
-		for _, measure := range measures {
-			if err := measure(); err != nil {
-				return err
-			}
-		}
-		ratios = append(ratios, beside.Rate()/alone.Rate())
-		without, with = append(without, alone.Rate()), append(with, beside.Rate())
-		worst = max(worst, (load.Stolen()-before)/time.Since(begun).Seconds()/float64(runtime.NumCPU()))
+	var times, size []float64
+	c, err := load.Beside(receiver.Address, b.rounds, b.length, func() error {
+		took, bytes, err := scrape(receiver.Address)
+		times, size = append(times, took.Seconds()*1000), append(size, float64(bytes)/1e6)
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	fmt.Printf("\none gzipped scrape per second of %d label sets: %.0f jobs/s, without %.0f, ratio %.2f; a scrape took %.0f ms, %.1f MB; peak %.0f MB; stolen %.1f %%\n",
-		scrapedSets, load.Median(with), load.Median(without), load.Median(ratios), load.Median(times), load.Median(size), receiver.Peak(), worst*100)
+		scrapedSets, c.With, c.Without, c.Ratio, load.Median(times), load.Median(size), receiver.Peak(), c.Stolen*100)
 	return nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"time"
 
@@ -151,36 +150,16 @@ func (b *bench) asked(ctx context.Context) error {
 	if _, _, err := ask(ctx, s, q); err != nil {
 		return err
 	}
-	var ratios, without, with, times []float64
-	before, begun := load.Stolen(), time.Now()
-	for round := range 5 {
-		var alone, beside *load.Result
-		measures := []func() error{
-			func() (err error) { alone, err = load.Run(s.Address, load.Classic, 256, 2*round, b.length); return err },
-			func() error {
-				asking := load.EverySecond(func() error {
-					took, _, err := ask(ctx, s, q)
-					times = append(times, milliseconds(took))
-					return err
-				})
-				var err error
-				beside, err = load.Run(s.Address, load.Classic, 256, 2*round+1, b.length)
-				return errors.Join(err, asking.Stop())
-			},
-		}
-		if round%2 == 1 { // the ledger grows, which is nobody's fault
-			slices.Reverse(measures)
-		}
-		for _, measure := range measures {
-			if err := measure(); err != nil {
-				return err
-			}
-		}
-		ratios = append(ratios, beside.Rate()/alone.Rate())
-		without, with = append(without, alone.Rate()), append(with, beside.Rate())
+	var times []float64
+	c, err := load.Beside(s.Address, 5, b.length, func() error {
+		took, _, err := ask(ctx, s, q)
+		times = append(times, milliseconds(took))
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	fmt.Printf("\none overview per second over %d jobs: ingest %.0f jobs/s, without %.0f, ratio %.2f; an answer took %.0f ms; peak %.0f MB; opening the ledger took %.1f s; stolen %.1f %%\n",
-		b.jobs, load.Median(with), load.Median(without), load.Median(ratios), load.Median(times), s.Peak(), opened.Seconds(),
-		(load.Stolen()-before)/time.Since(begun).Seconds()/float64(runtime.NumCPU())*100)
+		b.jobs, c.With, c.Without, c.Ratio, load.Median(times), s.Peak(), opened.Seconds(), c.Stolen*100)
 	return nil
 }
