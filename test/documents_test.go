@@ -1,6 +1,7 @@
 package test
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,6 +41,10 @@ func TestDocumentsCode(t *testing.T) {
 				}
 			case "sh":
 				checkShell(t, where, code)
+			case "json":
+				if !json.Valid([]byte(code)) {
+					t.Errorf("%s is no JSON", where)
+				}
 			case "promql": // checkQueries asks a Prometheus
 			default:
 				t.Errorf("%s: nothing reads %s", where, language)

@@ -83,13 +83,13 @@ func New(o Options) http.Handler {
 // questions are all that can be asked.
 var questions = []question{
 	{name: "overview", ask: (*api).overview, takes: period + filters + series},
-	{name: "templates", ask: (*api).templates, takes: period + filters + table, columns: kpi.TemplateColumns},
+	{name: "templates", ask: (*api).templates, takes: period + filters + table, columns: kpi.TemplateColumns, sort: "-jobs"},
 	{name: "template", ask: (*api).template, takes: "name " + period + "project version status " + series},
-	{name: "projects", ask: (*api).projects, takes: period + filters + table, columns: kpi.ProjectColumns},
+	{name: "projects", ask: (*api).projects, takes: period + filters + table, columns: kpi.ProjectColumns, sort: "-jobs"},
 	{name: "project", ask: (*api).project, takes: "name " + period + "template version status " + series},
-	{name: "versions", ask: (*api).versions, takes: period + filters + table, columns: kpi.VersionColumns},
+	{name: "versions", ask: (*api).versions, takes: period + filters + table, columns: kpi.VersionColumns, sort: "-jobs"},
 	{name: "failures", ask: (*api).failures, takes: period + filters + page, moving: true},
-	{name: "problems", ask: (*api).problems, takes: "template project " + table, columns: problemColumns, moving: true},
+	{name: "problems", ask: (*api).problems, takes: "template project " + table, columns: problemColumns, sort: "-last", moving: true},
 }
 
 // What several questions take.

@@ -141,7 +141,7 @@ var (
 
 // jobsOf are n jobs of the sixty days before now, the same each time.
 func jobsOf(n int) []job.Job {
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // not for secrets
+	r := rand.New(rand.NewPCG(1, 2))
 	jobs := make([]job.Job, n)
 	for i := range jobs {
 		j := job.Job{
@@ -174,11 +174,11 @@ func someProblems() (problems []api.Problem) {
 	return problems
 }
 
-// full is a service with a few thousand jobs, and problems.
+// full is a service with a thousand jobs, and problems.
 func full(t testing.TB) *service {
 	t.Helper()
 	s := serve(t, "Europe/Berlin", nil)
-	record(t, s.ledger, jobsOf(3000)...)
+	record(t, s.ledger, jobsOf(1000)...)
 	s.problems = someProblems()
 	return s
 }

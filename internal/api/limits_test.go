@@ -78,7 +78,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 // Half of the processors answer questions; others wait, and what is wrong or known is told
 // meanwhile.
 func TestTurns(t *testing.T) {
-	turns := int32(max(1, runtime.GOMAXPROCS(0)/2)) //nolint:gosec // processors
+	turns := int32(max(1, runtime.GOMAXPROCS(0)/2))
 	b := &blocked{release: make(chan struct{})}
 	s := serve(t, "UTC", func(o *api.Options) { o.Problems = b.problems })
 	first, _ := s.ask(t, "GET", "/api/v1/overview")
@@ -120,7 +120,7 @@ func TestNoTurn(t *testing.T) {
 	b := &blocked{release: make(chan struct{})}
 	s := serve(t, "UTC", func(o *api.Options) {
 		o.Timeout = 300 * time.Millisecond
-		o.Problems = func(context.Context) ([]api.Problem, error) { return b.problems(context.Background()) } //nolint:contextcheck // it has to hold its turn
+		o.Problems = func(context.Context) ([]api.Problem, error) { return b.problems(context.Background()) } // it holds its turn
 	})
 	for range max(1, runtime.GOMAXPROCS(0)/2) {
 		go func() { _, _, _ = s.send(context.Background(), "GET", "/api/v1/problems") }()

@@ -58,7 +58,7 @@ func (a *api) decode(r *http.Request, q *question) (request, error) {
 }
 
 func (d *decoder) read() error {
-	for _, step := range []func() error{d.known, d.readName, d.readPeriod, d.readFilter, d.readInterval, d.readFormat, d.readCut} {
+	for _, step := range []func() error{d.known, d.readName, d.readPeriod, d.readFilter, d.readInterval, d.readFormat, d.readCut, d.readSort} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -186,14 +186,21 @@ func (d *decoder) readCut() (err error) {
 	if d.cut.Limit, err = d.whole("limit", 1, maxLimit, rows); err != nil {
 		return err
 	}
-	if d.cut.Offset, err = d.whole("offset", 0, maxOffset, 0); err != nil || !d.values.Has("sort") {
-		return err
+	d.cut.Offset, err = d.whole("offset", 0, maxOffset, 0)
+	return err
+}
+
+func (d *decoder) readSort() error {
+	if !d.takes("sort") {
+		return nil
 	}
-	d.cut.Sort, d.cut.Descending = strings.CutPrefix(d.values.Get("sort"), "-")
-	if !slices.Contains(d.question.columns, d.cut.Sort) {
+	value := d.get("sort", d.question.sort)
+	column, descending := strings.CutPrefix(value, "-")
+	if !slices.Contains(d.question.columns, column) {
 		return bad("sort", "give one of "+strings.Join(d.question.columns, ", ")+", with - before it for the highest first",
-			"sort can't be %q", job.Quote(d.values.Get("sort")))
+			"sort can't be %q", job.Quote(value))
 	}
+	d.cut.Sort, d.cut.Descending = column, descending
 	return nil
 }
 

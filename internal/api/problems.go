@@ -53,7 +53,7 @@ var problemOrders = map[string]func(a, b *Problem) int{
 	"sender":   func(a, b *Problem) int { return cmp.Compare(a.Sender, b.Sender) },
 }
 
-// problems answers what was wrong with reports, the last first unless asked otherwise.
+// problems answers what was wrong with reports.
 func (a *api) problems(ctx context.Context, r *request) (answer, error) {
 	all, err := a.Problems(ctx)
 	if err != nil {
@@ -78,9 +78,6 @@ func (a *api) problems(ctx context.Context, r *request) (answer, error) {
 }
 
 func problemOrder(cut kpi.Cut) func(a, b Problem) int {
-	if cut.Sort == "" {
-		cut.Sort, cut.Descending = "last", true
-	}
 	return func(a, b Problem) int {
 		order := problemOrders[cut.Sort](&a, &b)
 		if cut.Descending {

@@ -15,6 +15,7 @@ type question struct {
 	name    string
 	takes   string   // names of its parameters, divided by spaces
 	columns []string // by which its table can be sorted
+	sort    string   // how it is, if nothing else is asked for
 	ask     func(*api, context.Context, *request) (answer, error)
 	// moving says that the answer can change without a new job: only its bytes tell.
 	moving bool
