@@ -19,7 +19,8 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("listens on %v", a)
 	}
 	if o.Ledger != "sqlite:ci-jobs-metrics.db" || o.Retention != 90*24*time.Hour || o.Families != exposition.Both ||
-		!slices.Equal(o.Totals.Bounds, []float64{60, 120, 300, 600, 900, 1200}) || *o.Web.WebConfigFile != "" {
+		!slices.Equal(o.Totals.Bounds, []float64{60, 120, 300, 600, 900, 1200}) || *o.Web.WebConfigFile != "" ||
+		o.Zone != time.UTC || o.KPIRetention != 800*24*time.Hour {
 		t.Errorf("%+v", o)
 	}
 }
@@ -34,6 +35,8 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("CI_METRICS_RECEIVER_METRICS_BUCKETS", "1 2.5")
 	t.Setenv("CI_METRICS_RECEIVER_METRICS_FAMILIES", "named")
 	t.Setenv("CI_METRICS_RECEIVER_LOG_LEVEL", "error")
+	t.Setenv("CI_METRICS_RECEIVER_KPI_TIME_ZONE", "Europe/Berlin")
+	t.Setenv("CI_METRICS_RECEIVER_KPI_RETENTION", "2w")
 	o, _, err := parse([]string{"--metrics.families=labelled"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +45,8 @@ func TestEnvironment(t *testing.T) {
 		t.Errorf("listens on %v", a)
 	}
 	if o.Ledger != "sqlite:elsewhere.db" || o.Retention != 14*24*time.Hour || o.Families != exposition.Labelled ||
-		!slices.Equal(o.Totals.Bounds, []float64{1, 2.5}) || *o.Web.WebConfigFile != "web.yml" {
+		!slices.Equal(o.Totals.Bounds, []float64{1, 2.5}) || *o.Web.WebConfigFile != "web.yml" ||
+		o.Zone.String() != "Europe/Berlin" || o.KPIRetention != 14*24*time.Hour {
 		t.Errorf("%+v", o)
 	}
 	if o.Logger.Enabled(t.Context(), 4) {
@@ -61,6 +65,12 @@ func TestMistakes(t *testing.T) {
 		{"--metrics.buckets=,", "at least one"},
 		{"--ledger.retention=59m", "for an hour at least"},
 		{"--ledger.retention=soon", `"soon"`},
+		{"--kpi.retention=89d", "--kpi.retention=89d is shorter than --ledger.retention=90d"},
+		{"--kpi.retention=soon", "--kpi.retention=soon"},
+		{"--kpi.time-zone=Berlin", `--kpi.time-zone: "Berlin" is no time zone: give one of the IANA database`},
+		{"--kpi.time-zone=", "--kpi.time-zone"},
+		{"--kpi.time-zone=Local", "no time zone"},
+		{"--kpi.time-zone=../../etc/passwd", "no time zone"},
 		{"--metrics.families=all", "not one of both, named, labelled"},
 		{"--nonsense", "unknown long flag '--nonsense'"},
 		{"argument", "unexpected argument"},

@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"maps"
 	"mime"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/job"
+	"ci-jobs-metrics/internal/ledger"
 )
 
 // everything are all questions, with a thousand rows where there are rows.
@@ -132,8 +135,41 @@ func TestCSVFormulas(t *testing.T) {
 	}
 }
 
-// A change that is negative is a number still.
-func TestCSVNegativeNumbers(t *testing.T) {
+// A table that is too large for a CSV is refused, not cut.
+func TestCSVTooLarge(t *testing.T) {
+	s := serve(t, "UTC", nil)
+	s.problems = make([]api.Problem, 100_001)
+	response, body := s.ask(t, "GET", "/api/v1/problems?format=csv")
+	if response.StatusCode != 400 || !strings.Contains(string(body), "more than the 100000 rows of a CSV") {
+		t.Errorf("%s: %.200s", response.Status, body)
+	}
+	if table := s.csv(t, "/api/v1/problems?format=csv&limit=1000"); len(table) != 1001 {
+		t.Errorf("a part has %d lines", len(table))
+	}
+	if table := s.csv(t, "/api/v1/problems?format=csv&offset=1"); len(table) != 100_001 {
+		t.Errorf("all but one have %d lines", len(table))
+	}
+}
+
+// Failed jobs past their retention are counted, and no reason to refuse the others.
+func TestCSVOfJobsThatAreGone(t *testing.T) {
+	var clock atomic.Int64 // days since now
+	l := openLedgerWith(t, filepath.Join(t.TempDir(), "ledger.db"), ledger.Options{
+		Now:       func() time.Time { return now.Add(time.Duration(clock.Load()) * 24 * time.Hour) },
+		Retention: 24 * time.Hour, RollupEvery: time.Millisecond, CheckpointEvery: time.Millisecond, PruneEvery: 10 * time.Millisecond,
+	})
+	s := serve(t, "UTC", func(o *api.Options) { o.Ledger = l })
+	fail := job.Job{Name: "n", Project: "p", Status: job.Failed, Finished: now}
+	record(t, l, fail, fail, fail)
+	clock.Store(2)
+	eventually(t, "nothing was pruned", func() bool { return len(s.csv(t, "/api/v1/failures?format=csv")) == 1 })
+	if total := fmt.Sprint(s.get(t, "/api/v1/failures")["total"]); total != "3" {
+		t.Errorf("%s failures", total)
+	}
+}
+
+// What there is none of is empty.
+func TestCSVWithoutNumbers(t *testing.T) {
 	s := serve(t, "UTC", nil)
 	record(t, s.ledger, job.Job{Name: "n", Project: "p", Status: job.Success, Finished: now.Add(-45 * 24 * time.Hour)})
 	table := s.csv(t, "/api/v1/templates?format=csv")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -65,9 +66,9 @@ func (o *outgoing) encode(r *request, a *answer) (err error) {
 		encoder := json.NewEncoder(&b)
 		encoder.SetEscapeHTML(false) // nothing takes it for HTML
 		err = encoder.Encode(a.document)
-	case a.beyond > 0 && r.cut.Limit == maxRows:
+	case a.beyond > 0 && reflect.ValueOf(a.rows).Len() == maxRows: // more than limit can ask for
 		err = bad("limit", "shorten the period, filter, or ask for parts with limit and offset",
-			"the table has %d rows more than the %d of a CSV", a.beyond, maxRows)
+			"the table has more than the %d rows of a CSV", maxRows)
 	default:
 		err = writeCSV(&b, a.rows)
 	}

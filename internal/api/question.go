@@ -28,7 +28,7 @@ type answer struct {
 	document any       // as JSON
 	meta     *kpi.Meta // in the document; nil: there is none
 	rows     any       // as CSV: a slice of structs
-	beyond   int       // rows of the table behind these
+	beyond   int       // rows of the table behind these, some of which may be gone
 }
 
 // handler answers a question: the way that all go.
