@@ -66,7 +66,7 @@ func (r *retries) see(j *job.Job, slot Slot) (again bool, wasted int64) {
 func (r *retries) push(f failure) {
 	r.failures[f.hash] = r.gone + len(r.queue)
 	r.queue = append(r.queue, f)
-	if len(r.queue) < maxFailures {
+	if len(r.queue) <= maxFailures {
 		return
 	}
 	first := r.queue[0].hash
