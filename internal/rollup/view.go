@@ -130,8 +130,8 @@ func (v *View) eachSlot(b *Block, f func(cell int, at *slotted)) error {
 		status := v.Cells[i].Status
 		slot := uint64(0)
 		for n := r.length(); n > 0 && r.err == nil; n-- {
-			slot += r.number(math.MaxInt32)
-			if slot > math.MaxInt32 {
+			slot += r.number(maxSlot)
+			if slot > maxSlot {
 				r.fail("a time that is none")
 			}
 			s = slotted{slot: Slot(slot), rows: s.rows[:0], counted: counted{buckets: s.buckets[:0]}} //nolint:gosec // checked
@@ -147,6 +147,9 @@ func (v *View) eachSlot(b *Block, f func(cell int, at *slotted)) error {
 	}
 	return damaged(b, r)
 }
+
+// maxSlot is millennia ahead, and near enough for its day to be found.
+const maxSlot = 1 << 29
 
 func (r *reader) rows(into *[]int64, n uint32, status uint8) {
 	if !IsFailure(job.Statuses[status]) || r.err != nil {
