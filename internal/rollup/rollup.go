@@ -63,7 +63,8 @@ type Rollups struct {
 	// Rows that are in no block yet: frozen those that a Save is about, active those that
 	// came since.
 	active, frozen map[Key]cells
-	waiting        int // rows in active
+	waiting        int   // rows in active
+	saving         int64 // number of the last row in frozen
 
 	// skip, if not nil, says of which rows a block is not to be told.
 	skip func(k Key, row int64) bool
@@ -191,7 +192,7 @@ func (r *Rollups) Begin() *Save {
 	s := &Save{rollups: r, head: r.head}
 	s.head.UpTo, s.head.Zone = r.applied, r.calendar.Zone().String()
 	s.head.Failures = r.retries.append(nil)
-	r.frozen, r.active, r.waiting = r.active, map[Key]cells{}, 0
+	r.frozen, r.active, r.waiting, r.saving = r.active, map[Key]cells{}, 0, r.applied
 	for k := range r.frozen {
 		s.keys = append(s.keys, k)
 	}

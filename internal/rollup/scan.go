@@ -243,7 +243,9 @@ func (s *snapshot) read(ctx context.Context, from Loader, d *scanDay) error {
 	if d.whole >= 0 {
 		return s.readWhole(ctx, from, d)
 	}
+	var blocks seen
 	err := from.Blocks(ctx, d.Day, s.Template, true, func(b *Block) error {
+		blocks.add(b)
 		parts, err := s.cutBlock(b, s.symbols)
 		d.parts = append(d.parts, parts...)
 		return err
@@ -253,12 +255,14 @@ func (s *snapshot) read(ctx context.Context, from Loader, d *scanDay) error {
 	}
 	s.rollups.mu.Lock()
 	defer s.rollups.mu.Unlock()
-	return s.unmoved(d)
+	return s.unmoved(d, blocks)
 }
 
 func (s *snapshot) readWhole(ctx context.Context, from Loader, d *scanDay) error {
 	views := []*View{} // not nil, also if there are none
+	var blocks seen
 	err := from.Blocks(ctx, d.Day, "", false, func(b *Block) error {
+		blocks.add(b)
 		v, err := seal(b, s.symbols)
 		views = append(views, v)
 		return err
@@ -269,7 +273,7 @@ func (s *snapshot) readWhole(ctx context.Context, from Loader, d *scanDay) error
 	r := s.rollups
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := s.unmoved(d); err != nil {
+	if err := s.unmoved(d, blocks); err != nil {
 		return err
 	}
 	d.views = views
@@ -279,12 +283,36 @@ func (s *snapshot) readWhole(ctx context.Context, from Loader, d *scanDay) error
 	return nil
 }
 
-// unmoved fails if blocks of a day were being stored since the snapshot was taken.
-func (s *snapshot) unmoved(d *scanDay) error {
-	if c := &s.rollups.cache; c.moves[d.Day] != d.moves || c.moving[d.Day] > 0 {
+// seen are blocks that were read, with the number of the last row in them.
+type seen []struct {
+	template string
+	upTo     int64
+}
+
+func (s *seen) add(b *Block) {
+	*s = append(*s, struct {
+		template string
+		upTo     int64
+	}{b.Template, b.UpTo})
+}
+
+// unmoved fails if blocks of a day were being stored since the snapshot was taken, or
+// before that by a try that seemed to fail.
+func (s *snapshot) unmoved(d *scanDay, blocks seen) error {
+	r := s.rollups
+	if r.cache.moves[d.Day] != d.moves || r.cache.moving[d.Day] > 0 {
 		return errMoved
 	}
-	return nil
+	var err error
+	for _, b := range blocks {
+		k := Key{d.Day, b.template}
+		if _, ok := r.frozen[k]; ok && b.upTo >= r.saving {
+			delete(r.frozen, k)
+			r.cache.drop(d.Day)
+			err = errMoved
+		}
+	}
+	return err
 }
 
 // limitSymbols begins them anew when they take as much memory as the views may: versions
