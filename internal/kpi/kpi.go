@@ -59,6 +59,10 @@ type Period struct {
 // MaxPeriod is the longest period.
 const MaxPeriod = 800 * 24 * time.Hour
 
+// setBack is how much longer than that many days a period may be: the hour by which clocks
+// are set back.
+const setBack = time.Hour
+
 // ErrPeriod says that a period is none.
 var ErrPeriod = errors.New("the period")
 
@@ -69,7 +73,7 @@ func (p Period) Check() error {
 		return fmt.Errorf("%w has to begin and end on a whole hour (quarters of an hour will do)", ErrPeriod)
 	case !p.From.Before(p.To):
 		return fmt.Errorf("%w has to end after it begins", ErrPeriod)
-	case p.To.Sub(p.From) > MaxPeriod:
+	case p.To.Sub(p.From) > MaxPeriod+setBack:
 		return fmt.Errorf("%w is longer than %d days", ErrPeriod, MaxPeriod/(24*time.Hour))
 	case p.From.Before(earliest) || p.To.After(latest):
 		return fmt.Errorf("%w is outside of %d to %d", ErrPeriod, earliest.Year(), latest.Year())
@@ -87,7 +91,7 @@ func (q *Query) check() error {
 	if err := q.Period.Check(); err != nil {
 		return err
 	}
-	if q.Interval == Hourly && q.Period.To.Sub(q.Period.From) > MaxHours*time.Hour {
+	if q.Interval == Hourly && q.Period.To.Sub(q.Period.From) > MaxHours*time.Hour+setBack {
 		return fmt.Errorf("%w is too long for a series by the hour: ask for %d days at most, or by the day", ErrPeriod, MaxHours/24)
 	}
 	return nil
