@@ -71,11 +71,15 @@ func anyOf(patterns []kpi.Pattern, text string) bool {
 
 var expressions = map[kpi.Pattern]*regexp.Regexp{}
 
-// expression is the regular expression that says the same as a pattern.
 func expression(p kpi.Pattern) *regexp.Regexp {
-	if e := expressions[p]; e != nil {
-		return e
+	if expressions[p] == nil {
+		expressions[p] = compile(p)
 	}
+	return expressions[p]
+}
+
+// compile makes the regular expression that says the same as a pattern.
+func compile(p kpi.Pattern) *regexp.Regexp {
 	var b strings.Builder
 	escaped := false
 	for _, c := range string(p) {
@@ -96,6 +100,5 @@ func expression(p kpi.Pattern) *regexp.Regexp {
 	if escaped { // there is nothing behind it
 		b.WriteString(`\\`)
 	}
-	expressions[p] = regexp.MustCompile(`(?s)\A` + b.String() + `\z`)
-	return expressions[p]
+	return regexp.MustCompile(`(?s)\A` + b.String() + `\z`)
 }
