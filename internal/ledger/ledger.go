@@ -59,8 +59,12 @@ type Options struct {
 	Rollups         rollup.Options
 	RollupRetention time.Duration // how long roll-ups are kept; default 800 days
 	RollupEvery     time.Duration // how often they are stored, at least; default 1 min
-	Now             func() time.Time
-	Logger          *slog.Logger
+	// RollupRows is how many jobs the roll-ups gather before they are stored, however soon
+	// that is: a start folds them anew. With ten times as many they are stored although the
+	// disk had little rest. Default 100 000.
+	RollupRows int
+	Now        func() time.Time
+	Logger     *slog.Logger
 
 	// OnCommit, if set, is told of every commit from the writer's goroutine: what
 	// became of each entry, how long it took, and its error.
@@ -85,6 +89,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.RollupRetention == 0 {
 		o.RollupRetention = DefaultRollupRetention
+	}
+	if o.RollupRows == 0 {
+		o.RollupRows = 100_000
 	}
 	if o.RollupEvery == 0 {
 		o.RollupEvery = time.Minute

@@ -111,7 +111,7 @@ func TestTotalsAreAReplayOfEverything(t *testing.T) {
 			options := func() ledger.Options {
 				return ledger.Options{Totals: pickSettings(r), Retention: 10 * time.Hour, Now: now,
 					CheckpointEvery: time.Millisecond, PruneEvery: time.Millisecond,
-					Rollups: rollup.Options{Zone: pickZone(t, r)}, RollupEvery: time.Millisecond, RollupRetention: 60 * time.Hour}
+					Rollups: rollup.Options{Zone: pickZone(t, r)}, RollupEvery: time.Millisecond, RollupRetention: 60 * time.Hour, RollupRows: 1 + r.IntN(30)}
 			}
 			for range 6 { // restarts
 				l := openLedger(t, store(), options())
@@ -154,7 +154,7 @@ func (k *kill) check(t *testing.T, settings totals.Settings) {
 	sound(t, k.when, k.path)
 	k.model.configure(settings)
 	for range 2 {
-		l := openLedger(t, openStore(t, k.path), ledger.Options{Totals: settings, CheckpointEvery: time.Hour})
+		l := openLedger(t, openStore(t, k.path), ledger.Options{Totals: settings, CheckpointEvery: time.Hour, RollupRows: 5})
 		k.model.check(t, k.when, l)
 		closeLedger(t, l)
 	}

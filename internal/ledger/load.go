@@ -81,7 +81,7 @@ func (l *Ledger) foldTail(ctx context.Context) error {
 			return err
 		}
 		progress.add(n)
-		if l.rollups != nil && l.rollups.Stats().Waiting >= rollRows { // a long tail does not have to fit into memory
+		if l.rollups != nil && l.rollups.Stats().Waiting >= l.opts.RollupRows { // a long tail does not have to fit into memory
 			if err := l.rollAll(ctx); err != nil {
 				return err
 			}

@@ -11,11 +11,6 @@ import (
 )
 
 const (
-	// rollRows is how many jobs the roll-ups gather before they are stored, however soon
-	// that is: a start folds them anew.
-	rollRows = 100_000
-	// rollMost is when they are stored although the disk had little rest.
-	rollMost = 10 * rollRows
 	// rollLook is how often it is looked whether they are to be stored, at least.
 	rollLook = time.Second
 	// rollAgain is when it is tried again after an error.
@@ -23,6 +18,8 @@ const (
 	// rollStep is how many bytes of blocks are stored at a time: some milliseconds that
 	// jobs wait for.
 	rollStep = 256 << 10
+	// rollBlocks is how many blocks are.
+	rollBlocks = 200
 	// rollPause lets jobs through between two steps.
 	rollPause = 10 * time.Millisecond
 	// rollShare is how many times as long as storing took there is a pause after it.
@@ -38,6 +35,8 @@ type rolling struct {
 	ahead bool      // a crash left some blocks that have seen rows behind it
 	begun time.Time // the last save
 	took  time.Duration
+	// merging, if not nil, has the next step when it is ready.
+	merging chan step
 }
 
 // Scan goes over the roll-ups: every job that Record acknowledged before the call is in
@@ -138,28 +137,30 @@ func (l *Ledger) rezone(ctx context.Context) error {
 	return l.rollups.Load(head, nil)
 }
 
-// roll stores a step of the roll-ups if that is due, and returns when to come again. A
-// step takes milliseconds, so that jobs don't wait for long.
+// roll stores a step of the roll-ups if that is due, and returns when to come again. Steps
+// are made ready beside the writer; to store one takes milliseconds that jobs wait for.
 func (l *Ledger) roll(ctx context.Context) time.Duration {
 	r, look := &l.rolling, l.rollLook()
-	if r.save == nil {
-		if !l.rollDue() {
-			return look
-		}
-		if !l.beginRoll() {
-			return look
-		}
+	if r.save == nil && !(l.rollDue() && l.beginRoll()) {
+		return look
 	}
 	if l.trouble.now() != nil {
 		return look
 	}
 	start := time.Now()
-	err := l.rollStep(ctx)
-	r.took += time.Since(start)
-	if err != nil {
-		l.opts.Logger.Error("Storing the roll-ups failed; it will be tried again", "err", err)
-		return rollAgain
+	if r.merging == nil {
+		l.merge(ctx)
 	}
+	select {
+	case step := <-r.merging:
+		r.merging = nil
+		if err := l.storeStep(ctx, &step); err != nil {
+			l.opts.Logger.Error("Storing the roll-ups failed; it will be tried again", "err", err)
+			return rollAgain
+		}
+	default:
+	}
+	r.took += time.Since(start)
 	if r.save == nil {
 		return look
 	}
@@ -174,12 +175,12 @@ func (l *Ledger) rollDue() bool {
 	switch {
 	case waiting == 0 && !r.ahead:
 		return false
-	case waiting >= rollMost:
+	case waiting >= 10*l.opts.RollupRows:
 		return true
 	case since < rollShare*r.took:
 		return false
 	}
-	return waiting >= rollRows || since >= l.opts.RollupEvery
+	return waiting >= l.opts.RollupRows || since >= l.opts.RollupEvery
 }
 
 // beginRoll is false if there is nothing to store.
@@ -195,42 +196,69 @@ func (l *Ledger) beginRoll() bool {
 	return r.save != nil
 }
 
-// rollStep stores some blocks, or the head if that is all that is left.
-func (l *Ledger) rollStep(ctx context.Context) error {
-	r := &l.rolling
-	var merged []*rollup.Merged
-	var blocks []*rollup.Block
+// A step is some blocks that are ready to be stored; none if only the head is left.
+type step struct {
+	merged []*rollup.Merged
+	took   time.Duration
+	err    error
+}
+
+// merge begins to make the next step ready.
+func (l *Ledger) merge(ctx context.Context) {
+	save, ready := l.rolling.save, make(chan step, 1)
+	l.rolling.merging = ready
+	go func() {
+		begun := time.Now()
+		merged, err := l.mergeSome(ctx, save)
+		ready <- step{merged, time.Since(begun), err}
+	}()
+}
+
+func (l *Ledger) mergeSome(ctx context.Context, save *rollup.Save) (merged []*rollup.Merged, err error) {
 	size := 0
-	for _, k := range r.save.Keys() {
-		if size >= rollStep {
+	for _, k := range save.Keys() {
+		if size >= rollStep || len(merged) >= rollBlocks {
 			break
 		}
 		stored, err := l.block(ctx, k)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		m, err := r.save.Merge(k, stored)
+		m, err := save.Merge(k, stored)
 		if err != nil {
-			return fmt.Errorf("%w: %s", err, Remedy)
+			return nil, fmt.Errorf("%w: %s", err, Remedy)
 		}
 		merged = append(merged, m)
 		size += len(m.Cells) + len(m.Slots)
-		if !m.Stored {
-			blocks = append(blocks, &m.Block)
-		}
 	}
-	if len(merged) > 0 {
-		r.save.Storing(merged)
+	return merged, nil
+}
+
+// storeStep stores a step, or the head if that is all that is left.
+func (l *Ledger) storeStep(ctx context.Context, s *step) error {
+	r := &l.rolling
+	r.took += s.took
+	if s.err != nil {
+		return s.err
+	}
+	if len(s.merged) > 0 {
+		var blocks []*rollup.Block
+		for _, m := range s.merged {
+			if !m.Stored {
+				blocks = append(blocks, &m.Block)
+			}
+		}
+		r.save.Storing(s.merged)
 		err := l.store.SaveBlocks(ctx, blocks)
-		r.save.Stored(merged, err)
+		r.save.Stored(s.merged, err)
 		return err
 	}
 	if err := l.store.SaveRollups(ctx, r.save.Head()); err != nil {
 		return err
 	}
-	r.saved, r.ahead = r.save.Head().UpTo, false
+	r.saved = r.save.Head().UpTo
 	r.save.End()
-	r.save = nil
+	r.save, r.ahead = nil, l.rollups.Ahead()
 	return nil
 }
 
@@ -250,7 +278,12 @@ func (l *Ledger) rollAll(ctx context.Context) error {
 			return nil
 		}
 		for l.rolling.save != nil {
-			if err := errors.Join(ctx.Err(), l.rollStep(ctx)); err != nil {
+			if l.rolling.merging == nil {
+				l.merge(ctx)
+			}
+			step := <-l.rolling.merging
+			l.rolling.merging = nil
+			if err := errors.Join(ctx.Err(), l.storeStep(ctx, &step)); err != nil {
 				return err
 			}
 		}

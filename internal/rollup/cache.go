@@ -2,6 +2,7 @@ package rollup
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -10,6 +11,7 @@ type cache struct {
 	limit, size int // bytes
 	days        map[Day]*dayViews
 	clock       uint64 // counts uses
+	gone        Day    // days before it are pruned
 	// moves count, for each day, when blocks of it began and ended to be stored, and moving
 	// has how many are being stored: what was read from the store meanwhile can't be told
 	// to be of before or after.
@@ -25,7 +27,7 @@ type dayViews struct {
 }
 
 func newCache(limit int) cache {
-	return cache{limit: limit, days: map[Day]*dayViews{}, moves: map[Day]uint64{}, moving: map[Day]int{}}
+	return cache{limit: limit, days: map[Day]*dayViews{}, moves: map[Day]uint64{}, moving: map[Day]int{}, gone: math.MinInt32}
 }
 
 // get returns the views of a day; nil if they are not here.
@@ -55,7 +57,7 @@ func (c *cache) end(d Day) {
 // put keeps the views of a day if there is room, or was for days that were not used
 // since a question began.
 func (c *cache) put(d Day, views []*View, since uint64) {
-	if c.days[d] != nil {
+	if c.days[d] != nil || d < c.gone {
 		return
 	}
 	day := &dayViews{views: views, used: c.clock}

@@ -34,9 +34,6 @@ func NewReplay(h Head, zone *time.Location, ahead map[Key]int64) *Replay {
 
 // Add adds the job of a row, each row that is there once and in order.
 func (p *Replay) Add(row int64, j *job.Job) error {
-	if row < p.head.Since {
-		return nil
-	}
 	if row <= p.head.UpTo {
 		p.rows++
 	}
@@ -71,7 +68,7 @@ func (p *Replay) merge() error {
 // End merges what is left, and says whether all rows that the stored blocks have seen were
 // there.
 func (p *Replay) End() (complete bool, err error) {
-	return p.rows == p.head.UpTo-p.head.Since+1 || p.head.UpTo == 0, p.merge()
+	return p.rows == p.head.rows(), p.merge()
 }
 
 // Compare says in what a stored block differs from its replay; empty if it does not. If
@@ -149,15 +146,12 @@ func (s *slotted) covers(o *slotted) bool {
 // Contradiction says what can't be of all blocks together; empty if they add up. jobs is
 // how many they hold, and ahead has what some have seen behind the head.
 func (h *Head) Contradiction(jobs int64, ahead map[Key]int64) string {
-	seen := h.UpTo - h.Since + 1
-	if h.Since == 0 {
-		seen = 0
-	}
+	seen := h.rows()
 	last := h.UpTo
 	for _, row := range ahead {
 		last = max(last, row)
 	}
-	if h.UpTo < 0 || h.Since < 0 || h.Pruned < 0 || h.Since > h.UpTo+1 {
+	if h.UpTo < 0 || h.Since < 0 || h.Pruned < 0 || h.Since > h.UpTo+1 || h.Before < 0 || h.Before > h.UpTo {
 		return fmt.Sprintf("begin at job %d and end at job %d", h.Since, h.UpTo)
 	}
 	if jobs > math.MaxInt64-h.Pruned {
@@ -167,4 +161,12 @@ func (h *Head) Contradiction(jobs int64, ahead map[Key]int64) string {
 		return fmt.Sprintf("hold %d jobs, and %d past their retention, but have seen %d", jobs, h.Pruned, seen)
 	}
 	return ""
+}
+
+// rows is how many rows the blocks have seen.
+func (h *Head) rows() int64 {
+	if h.Since == 0 {
+		return 0
+	}
+	return h.Before + h.UpTo - h.Since + 1
 }

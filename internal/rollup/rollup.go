@@ -20,6 +20,7 @@ package rollup
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -31,7 +32,8 @@ import (
 // Head is what a store keeps of the roll-ups beside their blocks.
 type Head struct {
 	UpTo   int64  // number of the last row that is in the blocks
-	Since  int64  // number of the first row that is
+	Since  int64  // number of the first row from which on all are
+	Before int64  // how many are that came before: an older program pruned with gaps
 	Pruned int64  // jobs of blocks that were past their retention
 	Zone   string // whose days the blocks are
 	Last   Slot   // the latest in which a job finished
@@ -60,14 +62,20 @@ type Rollups struct {
 	head     Head  // as it is stored
 	retries  retries
 
-	// Rows that are in no block yet: frozen those that a Save is about, active those that
-	// came since.
-	active, frozen map[Key]cells
-	waiting        int   // rows in active
-	saving         int64 // number of the last row in frozen
+	// Rows that are in no block yet. Those of frozen a Save is about, of which pending are
+	// not stored; those of before came since, and of active last. Only active changes: a
+	// question that needs many rows of it makes it one of before, to read it at leisure.
+	frozen, before []map[Key]cells
+	active         map[Key]cells
+	pending        []Key
+	settled        map[Key]bool // pending ones that are stored all the same, by a try that seemed to fail
+	waiting        int          // rows in before and active
+	recent         int          // rows in active
+	saving         int64        // number of the last row in frozen
 
-	// skip, if not nil, says of which rows a block is not to be told.
-	skip func(k Key, row int64) bool
+	// skip, if not nil, says of which rows a block is not to be told, up to skipTo.
+	skip   func(k Key, row int64) bool
+	skipTo int64
 
 	day    Day // of the last row, with its slots: the next one is nearly always of it too
 	within Range
@@ -105,6 +113,9 @@ func (r *Rollups) Load(h Head, ahead map[Key]int64) error {
 	if len(ahead) == 0 {
 		r.skip = nil
 	}
+	for _, row := range ahead {
+		r.skipTo = max(r.skipTo, row)
+	}
 	return r.retries.load(h.Failures)
 }
 
@@ -115,10 +126,13 @@ func (r *Rollups) Apply(row int64, j *job.Job) {
 	if row <= r.applied { // it is in the blocks
 		return
 	}
-	r.applied = row
-	if r.head.Since == 0 {
-		r.head.Since = row
+	if h := &r.head; h.Since == 0 || row > r.applied+1 { // rows are missing that an older program pruned
+		if h.Since > 0 {
+			h.Before += r.applied - h.Since + 1
+		}
+		h.Since = row
 	}
+	r.applied = row
 	slot := max(SlotOf(j.Finished), 0)
 	r.head.Last = max(r.head.Last, slot)
 	again, wasted := r.retries.see(j, slot)
@@ -133,6 +147,7 @@ func (r *Rollups) Apply(row int64, j *job.Job) {
 		r.active[k] = cs
 	}
 	r.waiting++
+	r.recent++
 	ck := cellKey{r.symbols.number(j.Project), r.symbols.number(j.Version), uint8(j.Status.Rank())} //nolint:gosec // one of six
 	s := cs.at(ck).at(slot)
 	s.count++
@@ -189,16 +204,23 @@ func (r *Rollups) Begin() *Save {
 	if r.applied == r.head.UpTo && r.head.Zone != "" {
 		return nil
 	}
+	r.limitSymbols()
 	s := &Save{rollups: r, head: r.head}
 	s.head.UpTo, s.head.Zone = r.applied, r.calendar.Zone().String()
 	s.head.Failures = r.retries.append(nil)
-	r.frozen, r.active, r.waiting, r.saving = r.active, map[Key]cells{}, 0, r.applied
-	for k := range r.frozen {
-		s.keys = append(s.keys, k)
+	r.frozen, r.saving = append(r.before, r.active), r.applied
+	r.before, r.active, r.waiting, r.recent = nil, map[Key]cells{}, 0, 0
+	keys := map[Key]bool{}
+	for _, gathered := range r.frozen {
+		for k := range gathered {
+			keys[k] = true
+		}
 	}
+	s.keys = slices.Collect(maps.Keys(keys))
 	slices.SortFunc(s.keys, func(a, b Key) int {
 		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.Template, b.Template))
 	})
+	r.pending, r.settled = s.keys, map[Key]bool{}
 	return s
 }
 
@@ -217,7 +239,7 @@ type Merged struct {
 // which is nil if it has none. Its error says that that one is damaged.
 func (s *Save) Merge(k Key, stored *Block) (*Merged, error) {
 	s.rollups.mu.Lock()
-	gathered := s.rollups.frozen[k] // nobody changes it any more
+	frozen := s.rollups.frozen // nobody changes it any more
 	m := &Merged{symbols: s.rollups.symbols}
 	s.rollups.mu.Unlock()
 	if stored != nil && stored.UpTo >= s.head.UpTo {
@@ -230,7 +252,9 @@ func (s *Save) Merge(k Key, stored *Block) (*Merged, error) {
 				return nil, err
 			}
 		}
-		all.merge(gathered)
+		for _, gathered := range frozen {
+			all.merge(gathered[k])
+		}
 		m.Block = encode(k, s.head.UpTo, all, m.symbols.all())
 	}
 	var err error
@@ -258,7 +282,6 @@ func (s *Save) Stored(blocks []*Merged, err error) {
 		if err != nil {
 			continue
 		}
-		delete(r.frozen, m.Key)
 		if m.symbols == r.symbols {
 			r.cache.replace(m.view)
 		} else {
@@ -267,6 +290,7 @@ func (s *Save) Stored(blocks []*Merged, err error) {
 	}
 	if err == nil {
 		s.keys = s.keys[len(blocks):]
+		r.pending = s.keys
 	}
 }
 
@@ -278,9 +302,19 @@ func (s *Save) End() {
 	r := s.rollups
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.frozen = nil
+	r.frozen, r.pending = nil, nil
 	r.head.UpTo, r.head.Zone = s.head.UpTo, s.head.Zone
-	r.skip = nil // it ends behind the rows that blocks had seen
+	if r.head.UpTo >= r.skipTo {
+		r.skip = nil
+	}
+}
+
+// Ahead says whether there are stored blocks that have seen rows behind the stored head, from
+// before a crash.
+func (r *Rollups) Ahead() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.skip != nil
 }
 
 // Pruned says that the blocks before a day are no longer stored, and how many jobs they
@@ -289,6 +323,7 @@ func (r *Rollups) Pruned(before Day, jobs int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.head.Pruned += jobs
+	r.cache.gone = max(r.cache.gone, before)
 	for d := range r.cache.days {
 		if d < before {
 			r.cache.drop(d)

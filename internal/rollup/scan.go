@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 )
@@ -72,7 +73,7 @@ var errMoved = errors.New("the roll-ups moved on")
 // returns with every part; that may come to nothing, if the store moves on meanwhile, and
 // then begins anew. Parts come in no particular order, from one goroutine.
 func (r *Rollups) Scan(ctx context.Context, from Loader, q Scan, begin func(*Texts) func(Part)) (AsOf, error) {
-	for range attempts {
+	for i := range attempts {
 		asOf, err := r.tryScan(ctx, from, q, begin)
 		if !errors.Is(err, errMoved) {
 			return asOf, err
@@ -80,7 +81,7 @@ func (r *Rollups) Scan(ctx context.Context, from Loader, q Scan, begin func(*Tex
 		select {
 		case <-ctx.Done():
 			return AsOf{}, ctx.Err()
-		case <-time.After(time.Millisecond):
+		case <-time.After(min(time.Duration(i+1)*time.Millisecond, 20*time.Millisecond)):
 		}
 	}
 	return AsOf{}, errMoved
@@ -101,7 +102,7 @@ func (r *Rollups) tryScan(ctx context.Context, from Loader, q Scan, begin func(*
 		for _, p := range d.parts {
 			visit(p)
 		}
-		d.parts = nil
+		d.views, d.parts = nil, nil // the cache has what it keeps
 		return ctx.Err()
 	})
 	return s.asOf, err
@@ -131,18 +132,52 @@ type scanDay struct {
 	ready bool    // nothing has to be read
 }
 
+// few is how many rows are divided while other rows wait to be applied.
+const few = 256
+
 func (r *Rollups) snapshot(q *Scan) *snapshot {
 	s := &snapshot{Scan: q, rollups: r}
+	var g gathered
+	for last := Slot(-1); !r.take(s, last, &g); {
+		last = r.lastSlot()
+		s.days = q.daysOf(r.calendar, last)
+	}
+	for _, k := range g.pending { // by day, so that most are passed by
+		if !s.needs(k) || g.settled[k] {
+			continue
+		}
+		for _, m := range g.frozen {
+			s.gathered = append(s.gathered, q.cut(k, m[k])...)
+		}
+	}
+	for _, m := range g.before {
+		s.gathered = append(s.gathered, s.cutAll(m)...)
+	}
+	return s
+}
+
+// gathered is what is in no block yet, and does not change any more.
+type gathered struct {
+	frozen, before []map[Key]cells
+	pending        []Key
+	settled        map[Key]bool
+}
+
+// take takes a snapshot for days that were found out by the last slot. It is false if there
+// is a later one by now.
+func (r *Rollups) take(s *snapshot, last Slot, g *gathered) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s.days = q.daysOf(r.calendar, r.head.Last)
+	if last != r.head.Last {
+		return false
+	}
 	r.limitSymbols()
 	s.symbols, s.clock = r.symbols, r.cache.clock
 	s.asOf = AsOf{r.applied, time.Now().UTC()}
 	for i := range s.days {
 		d := &s.days[i]
 		d.moves = r.cache.moves[d.Day]
-		if q.Failures {
+		if s.Failures {
 			d.whole = -1
 		}
 		if d.whole >= 0 {
@@ -150,15 +185,31 @@ func (r *Rollups) snapshot(q *Scan) *snapshot {
 			d.ready = d.views != nil
 		}
 	}
-	for _, gathered := range [...]map[Key]cells{r.frozen, r.active} {
-		for k, cs := range gathered {
-			if s.hasDay(k.Day) && q.wants(k.Template) {
-				s.gathered = append(s.gathered, q.cut(k, cs)...)
-			}
+	if r.recent > few {
+		r.before, r.active, r.recent = append(r.before, r.active), map[Key]cells{}, 0
+	} else {
+		s.gathered = s.cutAll(r.active)
+	}
+	g.frozen, g.before, g.pending, g.settled = r.frozen, slices.Clone(r.before), r.pending, maps.Clone(r.settled)
+	return true
+}
+
+func (r *Rollups) lastSlot() Slot {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.head.Last
+}
+
+func (s *snapshot) cutAll(m map[Key]cells) (parts []Part) {
+	for k, cs := range m {
+		if s.needs(k) {
+			parts = append(parts, s.cut(k, cs)...)
 		}
 	}
-	return s
+	return parts
 }
+
+func (s *snapshot) needs(k Key) bool { return s.wants(k.Template) && s.hasDay(k.Day) }
 
 // daysOf are the days that the ranges touch, ascending. Behind the last slot there are no
 // jobs, so that a range that ends there has all of its day.
@@ -246,6 +297,9 @@ func (s *snapshot) read(ctx context.Context, from Loader, d *scanDay) error {
 	var blocks seen
 	err := from.Blocks(ctx, d.Day, s.Template, true, func(b *Block) error {
 		blocks.add(b)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		parts, err := s.cutBlock(b, s.symbols)
 		d.parts = append(d.parts, parts...)
 		return err
@@ -263,6 +317,9 @@ func (s *snapshot) readWhole(ctx context.Context, from Loader, d *scanDay) error
 	var blocks seen
 	err := from.Blocks(ctx, d.Day, "", false, func(b *Block) error {
 		blocks.add(b)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		v, err := seal(b, s.symbols)
 		views = append(views, v)
 		return err
@@ -306,8 +363,8 @@ func (s *snapshot) unmoved(d *scanDay, blocks seen) error {
 	var err error
 	for _, b := range blocks {
 		k := Key{d.Day, b.template}
-		if _, ok := r.frozen[k]; ok && b.upTo >= r.saving {
-			delete(r.frozen, k)
+		if b.upTo >= r.saving && !r.settled[k] && slices.Contains(r.pending, k) {
+			r.settled[k] = true
 			r.cache.drop(d.Day)
 			err = errMoved
 		}
@@ -324,7 +381,14 @@ func (r *Rollups) limitSymbols() {
 	old := r.symbols.all()
 	r.symbols = newSymbols()
 	r.cache.clear()
-	r.active, r.frozen = r.renumber(r.active, old), r.renumber(r.frozen, old)
+	r.active = r.renumber(r.active, old)
+	for _, list := range [...]*[]map[Key]cells{&r.before, &r.frozen} {
+		renumbered := make([]map[Key]cells, len(*list)) // the old ones are being read
+		for i, m := range *list {
+			renumbered[i] = r.renumber(m, old)
+		}
+		*list = renumbered
+	}
 }
 
 func (r *Rollups) renumber(gathered map[Key]cells, texts []string) map[Key]cells {

@@ -105,7 +105,7 @@ func testBlocksReplace(t *testing.T, open func() ledger.Store) {
 }
 
 func head(upTo int64) rollup.Head {
-	return rollup.Head{UpTo: upTo, Since: 2, Zone: "Europe/Berlin", Last: 1_900_000, Failures: []byte{1, 0, 255}}
+	return rollup.Head{UpTo: upTo, Since: 2, Before: 1, Zone: "Europe/Berlin", Last: 1_900_000, Failures: []byte{1, 0, 255}}
 }
 
 func testNoRollups(t *testing.T, open func() ledger.Store) {

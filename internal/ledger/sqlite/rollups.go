@@ -26,8 +26,8 @@ func newRoller(w *writer) (*roller, error) {
 	var err error
 	r.putBlock, err = w.prepare(`INSERT OR REPLACE INTO rollup_blocks (`+blockColumns+`) VALUES (?, ?, ?, ?, ?, ?)`, err)
 	r.dropBlocks, err = w.prepare(`DELETE FROM rollup_blocks`, err)
-	r.putHead, err = w.prepare(`INSERT OR REPLACE INTO rollup (rowid, up_to, since, pruned, zone, last, failures)
-		SELECT 1, ?, ?, coalesce((SELECT pruned FROM rollup), 0), ?, ?, coalesce(?, x'') WHERE NOT EXISTS (SELECT 1 FROM rollup WHERE up_to > ?)`, err)
+	r.putHead, err = w.prepare(`INSERT OR REPLACE INTO rollup (rowid, up_to, since, before, pruned, zone, last, failures)
+		SELECT 1, ?, ?, ?, coalesce((SELECT pruned FROM rollup), 0), ?, ?, coalesce(?, x'') WHERE NOT EXISTS (SELECT 1 FROM rollup WHERE up_to > ?)`, err)
 	return r, err
 }
 
@@ -49,8 +49,8 @@ func (s *Store) LoadRollups(ctx context.Context) (head rollup.Head, ahead map[ro
 }
 
 func loadHead(ctx context.Context, tx querier) (h rollup.Head, err error) {
-	err = tx.QueryRowContext(ctx, `SELECT up_to, since, pruned, zone, last, failures FROM rollup`).
-		Scan(&h.UpTo, &h.Since, &h.Pruned, &h.Zone, &h.Last, &h.Failures)
+	err = tx.QueryRowContext(ctx, `SELECT up_to, since, before, pruned, zone, last, failures FROM rollup`).
+		Scan(&h.UpTo, &h.Since, &h.Before, &h.Pruned, &h.Zone, &h.Last, &h.Failures)
 	if errors.Is(err, sql.ErrNoRows) {
 		return h, nil
 	}
@@ -76,11 +76,18 @@ func loadAhead(ctx context.Context, tx querier, upTo int64) (map[rollup.Key]int6
 	return ahead, rows.Err()
 }
 
-// Blocks implements ledger.Store.
+// Blocks implements ledger.Store. Questions read many of them, and must not take all
+// connections for reading: who asks for rows waits for nobody.
 func (s *Store) Blocks(ctx context.Context, day rollup.Day, template string, slots bool, take func(*rollup.Block) error) error {
 	which, args := "WHERE day = ?", []any{day}
 	if template != "" {
 		which, args = which+" AND template = ?", append(args, template)
+	}
+	select {
+	case s.turns <- struct{}{}:
+		defer func() { <-s.turns }()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	return s.read(ctx, func(ctx context.Context) error {
 		return selectBlocks(ctx, s.reader, which+" ORDER BY template", slots, take, args...)
@@ -149,7 +156,7 @@ func (s *Store) SaveRollups(ctx context.Context, h rollup.Head) error {
 }
 
 func (r *roller) head(h rollup.Head) error {
-	r.bind(h.UpTo, h.Since, h.Zone, int64(h.Last), blob(h.Failures), h.UpTo)
+	r.bind(h.UpTo, h.Since, h.Before, h.Zone, int64(h.Last), blob(h.Failures), h.UpTo)
 	n, err := r.execute(r.putHead)
 	if err == nil && n == 0 {
 		err = errLater

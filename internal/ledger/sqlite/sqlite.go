@@ -62,6 +62,8 @@ type Store struct {
 	roller   *roller
 	keeper   *keeper
 	reader   *sql.DB // connections that can't write
+
+	turns chan struct{} // of those who read roll-ups
 }
 
 var _ ledger.Store = (*Store)(nil)
@@ -69,7 +71,7 @@ var _ ledger.Store = (*Store)(nil)
 // Open opens the ledger at path, or makes one if there is no file. Its directory
 // must exist. now is when a new ledger is made.
 func Open(ctx context.Context, path string, now time.Time, logger *slog.Logger) (_ *Store, err error) {
-	s := &Store{logger: logger}
+	s := &Store{logger: logger, turns: make(chan struct{}, readers-2)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("ledger %s: %w", path, err), s.Close())

@@ -3,7 +3,8 @@
 -- How far they are. At most one row; none: nothing was stored yet.
 CREATE TABLE rollup (
     up_to    INTEGER NOT NULL,        -- jobs.seq of the last row in all blocks
-    since    INTEGER NOT NULL,        -- jobs.seq of the first row; 0: none yet
+    since    INTEGER NOT NULL,        -- jobs.seq of the first row from which on all are in; 0: none yet
+    before   INTEGER NOT NULL,        -- how many rows are in that came before
     pruned   INTEGER NOT NULL,        -- jobs of blocks that were past their retention
     zone     TEXT    NOT NULL,        -- the time zone whose days the blocks are
     last     INTEGER NOT NULL,        -- the latest quarter of an hour with a job, from 1970 on
