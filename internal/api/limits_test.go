@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -138,7 +139,7 @@ func TestNoTurn(t *testing.T) {
 // A client that hangs up frees its place, whether it waits or is being answered.
 func TestHangUp(t *testing.T) {
 	b := &blocked{release: make(chan struct{})}
-	s := serve(t, "UTC", func(o *api.Options) { o.Problems = b.problems })
+	s := serve(t, "UTC", func(o *api.Options) { o.Problems, o.Timeout = b.problems, time.Minute })
 	ctx, hangUp := context.WithCancel(t.Context())
 	gone := make(chan error, 100)
 	for range 20 {
@@ -160,6 +161,30 @@ func TestHangUp(t *testing.T) {
 	}
 	if n := int(b.ended.Load()); n == 20 {
 		t.Errorf("all %d were computed, those too that waited when they were broken off", n)
+	}
+}
+
+// However clients hang up, no turn is lost.
+func TestNoTurnIsLost(t *testing.T) {
+	turns := int32(max(1, runtime.GOMAXPROCS(0)/2))
+	var b atomic.Pointer[blocked]
+	b.Store(&blocked{release: make(chan struct{})})
+	s := serve(t, "UTC", func(o *api.Options) {
+		o.Problems = func(ctx context.Context) ([]api.Problem, error) { return b.Load().problems(ctx) }
+	})
+	for range 30 {
+		ctx, hangUp := context.WithCancel(t.Context())
+		var clients sync.WaitGroup
+		for range turns + 3 {
+			clients.Go(func() { _, _, _ = s.send(ctx, "GET", "/api/v1/problems") })
+		}
+		held := b.Load()
+		eventually(t, "no turn is left", func() bool { return held.running.Load() == turns })
+		b.Store(&blocked{release: make(chan struct{})})
+		go hangUp()
+		close(held.release)
+		clients.Wait()
+		eventually(t, "it goes on", func() bool { return held.running.Load() == 0 && b.Load().running.Load() == 0 })
 	}
 }
 

@@ -123,7 +123,7 @@ func (d *decoder) readFilter() (err error) {
 	for _, v := range d.values["status"] {
 		status := job.Status(v)
 		if !slices.Contains(job.Statuses, status) {
-			return bad("status", "give one of "+oneOf(job.Statuses), "status can't be %q", job.Quote(v))
+			return bad("status", "give one of "+words(job.Statuses), "status can't be %q", job.Quote(v))
 		}
 		f.Statuses = append(f.Statuses, status)
 	}
@@ -223,13 +223,10 @@ func (d *decoder) whole(name string, least, most, otherwise int) (int, error) {
 	return n, nil
 }
 
-func oneOf[S ~string](words []S) string {
-	var b strings.Builder
-	for i, w := range words {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(string(w))
+func words(statuses []job.Status) string {
+	var list []string
+	for _, s := range statuses {
+		list = append(list, string(s))
 	}
-	return b.String()
+	return strings.Join(list, ", ")
 }

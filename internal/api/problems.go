@@ -12,7 +12,7 @@ import (
 // A Problem is something that was wrong with reports of jobs lately, all that are alike
 // together. Its texts may be anything that senders send.
 type Problem struct {
-	Kind     string    `json:"kind"`     // what became of the reports
+	Kind     string    `json:"kind"`     // what became of the reports: rejected, warned, or refused with their request
 	Project  string    `json:"project"`  // as it was sent; empty: not known
 	Template string    `json:"template"` // as it was sent, folded; empty: not known
 	Field    string    `json:"field"`    // of the report; empty: the report as a whole

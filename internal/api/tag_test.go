@@ -6,8 +6,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -147,6 +149,32 @@ func TestTagChanges(t *testing.T) {
 	changed("another time zone", overview, fixed, failures, problems)
 }
 
+// A job that comes while a question waits is in its answer, and in its tag.
+func TestTagOfALaterJob(t *testing.T) {
+	b := &blocked{release: make(chan struct{})}
+	s := serve(t, "UTC", func(o *api.Options) { o.Problems = b.problems })
+	for range max(1, runtime.GOMAXPROCS(0)/2) {
+		go func() { _, _, _ = s.send(t.Context(), "GET", "/api/v1/problems") }()
+	}
+	eventually(t, "none is computed", func() bool { return b.running.Load() > 0 })
+	answered := make(chan string)
+	go func() {
+		response, body, err := s.send(t.Context(), "GET", "/api/v1/overview")
+		if err != nil || !strings.Contains(string(body), `"job":1`) {
+			t.Errorf("%v: %s", err, body)
+			response = &http.Response{}
+		}
+		answered <- response.Header.Get("ETag")
+	}()
+	time.Sleep(200 * time.Millisecond) // it has looked at the ledger, and waits
+	record(t, s.ledger, job.Job{Name: "n", Project: "p", Status: job.Success, Finished: now})
+	close(b.release)
+	got := <-answered
+	if head, _ := s.ask(t, "HEAD", "/api/v1/overview"); head.Header.Get("ETag") != got {
+		t.Errorf("its tag is %s, and then %s", got, head.Header.Get("ETag"))
+	}
+}
+
 // Where an older ledger was restored, other jobs get the numbers of those that are gone.
 func TestTagAfterRestore(t *testing.T) {
 	tags := map[string]bool{}
@@ -210,6 +238,9 @@ func TestGzip(t *testing.T) {
 		}
 		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, body) {
 			t.Errorf("%s: %v, or other bytes", path, err)
+		}
+		if head, _ := s.ask(t, "HEAD", api.Path+path); head.StatusCode != 200 || head.Header.Get("ETag") != plain.Header.Get("ETag") {
+			t.Errorf("HEAD %s: %s %v", path, head.Status, head.Header)
 		}
 		if again, _ := s.ask(t, "GET", api.Path+path, "Accept-Encoding", "gzip", "If-None-Match", zipped.Header.Get("ETag")); again.StatusCode != 304 {
 			t.Errorf("%s: %s", path, again.Status)

@@ -35,9 +35,9 @@ func (l *Ledger) Received(ctx context.Context, number int64) (time.Time, error) 
 	case err != nil:
 		return time.Time{}, err
 	case len(rows) > 0:
-		return rows[0].Received, nil
+		return rows[0].Received.UTC(), nil
 	case !last.IsZero():
-		return last, nil
+		return last.UTC(), nil
 	}
 	return l.Created(), nil
 }
