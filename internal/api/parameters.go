@@ -148,14 +148,12 @@ func (d *decoder) readInterval() error {
 	if !d.takes("interval") {
 		return nil
 	}
-	switch d.query.Interval = kpi.Interval(d.get("interval", string(kpi.Daily))); d.query.Interval {
-	case kpi.Daily:
-	case kpi.Hourly:
-		if p := d.query.Period; p.To.Sub(p.From) > kpi.MaxHours*time.Hour {
-			return bad("interval", "ask for interval=day, or a shorter period", "a series by the hour is for %d days at most", kpi.MaxHours/24)
-		}
-	default:
-		return bad("interval", "give one of day, hour", "interval can't be %q", job.Quote(string(d.query.Interval)))
+	d.query.Interval = kpi.Interval(d.get("interval", string(kpi.Daily)))
+	if i := d.query.Interval; i != kpi.Daily && i != kpi.Hourly {
+		return bad("interval", "give one of day, hour", "interval can't be %q", job.Quote(string(i)))
+	}
+	if err := d.query.Check(); err != nil { // its period is checked by itself
+		return bad("interval", "give a shorter period, or interval=day", "%s", err.Error())
 	}
 	return nil
 }

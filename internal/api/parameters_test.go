@@ -158,6 +158,7 @@ func TestAccepted(t *testing.T) {
 		"overview?last=800d", "overview?last=19200h", "overview?last=114w", "overview?last=1h", "overview?last=007d",
 		"overview?interval=hour&last=31d",
 		"overview?interval=hour&from=2026-03-28&to=2026-03-30",
+		"overview?interval=hour&from=2025-10-01&to=2025-11-01", // 31 days, of which one has 25 hours
 		"templates?limit=1000&offset=1000000",
 		"overview?from=2026-03-31",
 		"overview?from=2026-03-01T12:15&to=2026-03-01T12:30",
