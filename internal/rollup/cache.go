@@ -2,7 +2,6 @@ package rollup
 
 import (
 	"cmp"
-	"math"
 	"slices"
 )
 
@@ -11,7 +10,6 @@ type cache struct {
 	limit, size int // bytes
 	days        map[Day]*dayViews
 	clock       uint64 // counts uses
-	gone        Day    // days before it are pruned
 	// moves count, for each day, when blocks of it began and ended to be stored, and moving
 	// has how many are being stored: what was read from the store meanwhile can't be told
 	// to be of before or after.
@@ -27,7 +25,7 @@ type dayViews struct {
 }
 
 func newCache(limit int) cache {
-	return cache{limit: limit, days: map[Day]*dayViews{}, moves: map[Day]uint64{}, moving: map[Day]int{}, gone: math.MinInt32}
+	return cache{limit: limit, days: map[Day]*dayViews{}, moves: map[Day]uint64{}, moving: map[Day]int{}}
 }
 
 // get returns the views of a day; nil if they are not here.
@@ -57,7 +55,7 @@ func (c *cache) end(d Day) {
 // put keeps the views of a day if there is room, or was for days that were not used
 // since a question began.
 func (c *cache) put(d Day, views []*View, since uint64) {
-	if c.days[d] != nil || d < c.gone {
+	if c.days[d] != nil {
 		return
 	}
 	day := &dayViews{views: views, used: c.clock}

@@ -73,6 +73,9 @@ type Rollups struct {
 	recent         int          // rows in active
 	saving         int64        // number of the last row in frozen
 
+	prunings int
+	pruned   Day // blocks before it were
+
 	// skip, if not nil, says of which rows a block is not to be told, up to skipTo.
 	skip   func(k Key, row int64) bool
 	skipTo int64
@@ -323,7 +326,8 @@ func (r *Rollups) Pruned(before Day, jobs int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.head.Pruned += jobs
-	r.cache.gone = max(r.cache.gone, before)
+	r.prunings++
+	r.pruned = max(r.pruned, before)
 	for d := range r.cache.days {
 		if d < before {
 			r.cache.drop(d)

@@ -117,6 +117,7 @@ type snapshot struct {
 	symbols  *symbols
 	asOf     AsOf
 	clock    uint64
+	prunings int
 	gathered []Part // from what is in no block yet
 	days     []scanDay
 }
@@ -172,7 +173,7 @@ func (r *Rollups) take(s *snapshot, last Slot, g *gathered) bool {
 		return false
 	}
 	r.limitSymbols()
-	s.symbols, s.clock = r.symbols, r.cache.clock
+	s.symbols, s.clock, s.prunings = r.symbols, r.cache.clock, r.prunings
 	s.asOf = AsOf{r.applied, time.Now().UTC()}
 	for i := range s.days {
 		d := &s.days[i]
@@ -354,10 +355,10 @@ func (s *seen) add(b *Block) {
 }
 
 // unmoved fails if blocks of a day were being stored since the snapshot was taken, or
-// before that by a try that seemed to fail.
+// before that by a try that seemed to fail, or were pruned.
 func (s *snapshot) unmoved(d *scanDay, blocks seen) error {
 	r := s.rollups
-	if r.cache.moves[d.Day] != d.moves || r.cache.moving[d.Day] > 0 {
+	if r.cache.moves[d.Day] != d.moves || r.cache.moving[d.Day] > 0 || s.prunings < r.prunings && d.Day < r.pruned {
 		return errMoved
 	}
 	var err error
