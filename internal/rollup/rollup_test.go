@@ -59,6 +59,7 @@ type machine struct {
 	r      *rand.Rand
 	rows   []row // all that were ever recorded
 	stored blocks
+	pruned map[int64]bool // numbers of rows that are past their retention
 	head   rollup.Head
 
 	save   *rollup.Save
@@ -66,10 +67,20 @@ type machine struct {
 	failed error            // how storing them came out
 	wrote  bool             // it has been tried
 	left   int              // steps that may come in between
+
+	ahead   bool // a crash left blocks ahead of the head
+	pruning *pruning
+	prunes  int // begun or ended
+}
+
+// A pruning was done, but the roll-ups have not heard of it.
+type pruning struct {
+	before rollup.Day
+	jobs   int64
 }
 
 func newMachine(t testing.TB, seed uint64, zone *time.Location) *machine {
-	m := &machine{TB: t, r: rand.New(rand.NewPCG(seed, 0)), stored: blocks{}}
+	m := &machine{TB: t, r: rand.New(rand.NewPCG(seed, 0)), stored: blocks{}, pruned: map[int64]bool{}}
 	m.now = time.Date(2026, 3, 28, 20, 0, 0, 0, time.UTC)
 	m.options = rollup.Options{Zone: zone, Memory: pick(m.r, 0, 1, 2<<10, 8<<10)}
 	m.Rollups = rollup.New(m.options)
@@ -107,10 +118,14 @@ func (m *machine) step() {
 		return
 	}
 	switch {
+	case m.save == nil && !m.ahead && m.r.IntN(8) == 0, m.pruning != nil:
+		m.prune()
 	case m.save == nil:
 		m.save = m.Begin()
 	case len(m.save.Keys()) == 0 && m.merged == nil:
+		pruned := m.head.Pruned
 		m.head = m.save.Head()
+		m.head.Pruned, m.ahead = pruned, false
 		m.save.End()
 		m.save = nil
 	case m.merged == nil:
@@ -158,6 +173,29 @@ func (m *machine) write() {
 	}
 }
 
+// prune takes two steps, as there are two in a ledger's.
+func (m *machine) prune() {
+	m.prunes++
+	if p := m.pruning; p != nil {
+		m.Pruned(p.before, p.jobs)
+		m.pruning = nil
+		return
+	}
+	m.pruning = &pruning{before: m.Calendar().DayOf(rollup.SlotOf(m.now)) - rollup.Day(m.r.IntN(3))}
+	for k, b := range m.stored {
+		if k.Day < m.pruning.before {
+			delete(m.stored, k)
+			m.pruning.jobs += b.Jobs
+		}
+	}
+	m.head.Pruned += m.pruning.jobs
+	for _, r := range m.rows[:m.head.UpTo] {
+		if m.Calendar().DayOf(rollup.SlotOf(r.Finished)) < m.pruning.before {
+			m.pruned[r.number] = true
+		}
+	}
+}
+
 func (m *machine) apply(j job.Job) {
 	m.rows = append(m.rows, row{int64(len(m.rows)) + 1, j})
 	m.Apply(int64(len(m.rows)), &j)
@@ -190,6 +228,7 @@ func (m *machine) crash() {
 			ahead[k] = b.UpTo
 		}
 	}
+	m.ahead, m.pruning = len(ahead) > 0, nil
 	if err := m.Load(m.head, ahead); err != nil {
 		m.Fatal(err)
 	}
@@ -202,7 +241,7 @@ func (m *machine) crash() {
 func (m *machine) scan() {
 	q := rollup.Scan{Template: pick(m.r, "", "", "build", "nobody"), Failures: m.r.IntN(4) == 0, Ranges: m.randomRanges()}
 	m.left = m.r.IntN(8)
-	least := len(m.rows)
+	least, prunes := len(m.rows), m.prunes
 	var s scanned
 	asOf, err := m.Scan(m.Context(), m, q, s.begin)
 	if err != nil {
@@ -211,7 +250,9 @@ func (m *machine) scan() {
 	if asOf.Row < int64(least) || asOf.Row > int64(len(m.rows)) {
 		m.Fatalf("as of row %d: there were %d, and are %d now", asOf.Row, least, len(m.rows))
 	}
-	s.compare(m, m.rows[:asOf.Row], q)
+	if m.pruning == nil && m.prunes == prunes { // else it may have found what was being pruned
+		s.compare(m, m.rows[:asOf.Row], m.pruned, q)
+	}
 }
 
 // randomRanges are some, whole days too, with gaps and without.
