@@ -63,9 +63,9 @@ type machine struct {
 	head   rollup.Head
 
 	save   *rollup.Save
-	merged []*rollup.Merged // about to be stored
-	failed error            // how storing them came out
-	wrote  bool             // it has been tried
+	merged []*rollup.Merged // what is to be stored next
+	stage  int              // how far that has come
+	failed error            // how storing it came out
 	left   int              // steps that may come in between
 
 	ahead   bool // a crash left blocks ahead of the head
@@ -89,6 +89,13 @@ func newMachine(t testing.TB, seed uint64, zone *time.Location) *machine {
 
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
 
+// Stages of what was merged.
+const (
+	merged = iota
+	storing
+	tried
+)
+
 // Blocks lets others take steps before and after what it reads.
 func (m *machine) Blocks(ctx context.Context, day rollup.Day, template string, slots bool, take func(*rollup.Block) error) error {
 	m.mu.Lock()
@@ -103,8 +110,11 @@ func (m *machine) between() {
 	for m.left > 0 && m.r.IntN(2) == 0 {
 		m.left--
 		m.step()
+		if m.stage == merged && m.r.IntN(3) == 0 { // else it would wait for what is being stored
+			m.scanFrom(m.stored)
+		}
 	}
-	for m.left == 0 && m.merged != nil { // it would be waited for in vain
+	for m.left == 0 && m.stage != merged {
 		m.store()
 	}
 }
@@ -136,12 +146,17 @@ func (m *machine) step() {
 }
 
 func (m *machine) store() {
-	if !m.wrote {
+	switch m.stage {
+	case merged:
+		m.save.Storing(m.merged)
+		m.stage = storing
+	case storing:
 		m.write()
-		return
+		m.stage = tried
+	default:
+		m.save.Stored(m.merged, m.failed)
+		m.merged, m.failed, m.stage = nil, nil, merged
 	}
-	m.save.Stored(m.merged, m.failed)
-	m.merged, m.failed, m.wrote = nil, nil, false
 }
 
 func (m *machine) merge() {
@@ -151,20 +166,19 @@ func (m *machine) merge() {
 		if b, ok := m.stored[k]; ok {
 			stored = &b
 		}
-		merged, err := m.save.Merge(k, stored)
+		b, err := m.save.Merge(k, stored)
 		if err != nil {
 			m.Fatal(err)
 		}
-		m.merged = append(m.merged, merged)
+		m.merged = append(m.merged, b)
 	}
-	m.save.Storing(m.merged)
 }
 
 var errDisk = errors.New("the disk is on fire")
 
 // write fails now and then, sometimes when all was done.
 func (m *machine) write() {
-	m.wrote, m.failed = true, pick(m.r, nil, nil, nil, errDisk)
+	m.failed = pick(m.r, nil, nil, nil, errDisk)
 	if m.failed != nil && m.r.IntN(2) == 0 {
 		return
 	}
@@ -221,7 +235,7 @@ func (m *machine) randomJob() job.Job {
 
 // crash is a start from what is stored.
 func (m *machine) crash() {
-	m.Rollups, m.save, m.merged, m.failed, m.wrote = rollup.New(m.options), nil, nil, nil, false
+	m.Rollups, m.save, m.merged, m.failed, m.stage = rollup.New(m.options), nil, nil, nil, merged
 	ahead := map[rollup.Key]int64{}
 	for k, b := range m.stored {
 		if b.UpTo > m.head.UpTo {
@@ -237,13 +251,17 @@ func (m *machine) crash() {
 	}
 }
 
-// scan compares what a scan finds with a recount.
+// scan compares what a scan finds with a recount, while others take steps.
 func (m *machine) scan() {
-	q := rollup.Scan{Template: pick(m.r, "", "", "build", "nobody"), Failures: m.r.IntN(4) == 0, Ranges: m.randomRanges()}
 	m.left = m.r.IntN(8)
+	m.scanFrom(m)
+}
+
+func (m *machine) scanFrom(store rollup.Loader) {
+	q := rollup.Scan{Template: pick(m.r, "", "", "build", "nobody"), Failures: m.r.IntN(4) == 0, Ranges: m.randomRanges()}
 	least, prunes := len(m.rows), m.prunes
 	var s scanned
-	asOf, err := m.Scan(m.Context(), m, q, s.begin)
+	asOf, err := m.Scan(m.Context(), store, q, s.begin)
 	if err != nil {
 		m.Fatal(err)
 	}

@@ -366,6 +366,7 @@ func (s *snapshot) unmoved(d *scanDay, blocks seen) error {
 		k := Key{d.Day, b.template}
 		if b.upTo >= r.saving && !r.settled[k] && slices.Contains(r.pending, k) {
 			r.settled[k] = true
+			r.cache.moves[d.Day]++ // other scans may have begun with what is settled now
 			r.cache.drop(d.Day)
 			err = errMoved
 		}
