@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"ci-jobs-metrics/internal/job"
+	"ci-jobs-metrics/internal/kpi"
 )
 
 // A refusal is why there is no answer, as RFC 9457 asks, and what to do about it.
@@ -38,6 +39,8 @@ func (a *api) refuse(ctx context.Context, w http.ResponseWriter, q *question, er
 	var r *refusal
 	switch {
 	case errors.As(err, &r):
+	case errors.Is(err, kpi.ErrTooMany):
+		r = bad("", "filter by template, project or version, or ask for a shorter period", "%s", err.Error())
 	case errors.Is(ctx.Err(), context.Canceled):
 		r = unavailable("the request was broken off", "ask again") // nobody reads it
 	case errors.Is(err, errNoTurn):

@@ -46,7 +46,7 @@ const firstChoice = "jobs"
 
 // orderOf is how a cut wants rows to be sorted. Those that are equal then are in the order
 // of their names, so that pages never overlap.
-func orderOf[Row any](columns []column[Row], cut Cut) (func(a, b Row) int, error) {
+func orderOf[Row any](columns []column[Row], cut Cut) (func(a, b *Row) int, error) {
 	if cut.Sort == "" {
 		cut.Sort, cut.Descending = firstChoice, true
 	}
@@ -54,13 +54,13 @@ func orderOf[Row any](columns []column[Row], cut Cut) (func(a, b Row) int, error
 	if at < 0 {
 		return nil, fmt.Errorf("%w %q: it has %s", ErrSort, cut.Sort, strings.Join(namesOf(columns), ", "))
 	}
-	return func(a, b Row) int {
-		if order := columns[at].compare(&a, &b, cut.Descending); order != 0 {
+	return func(a, b *Row) int {
+		if order := columns[at].compare(a, b, cut.Descending); order != 0 {
 			return order
 		}
 		for i := range columns {
 			if columns[i].text != nil {
-				if order := columns[i].compare(&a, &b, false); order != 0 {
+				if order := columns[i].compare(a, b, false); order != 0 {
 					return order
 				}
 			}
@@ -130,17 +130,4 @@ func difference(a, b *float64) *float64 {
 		return nil
 	}
 	return new(*a - *b)
-}
-
-// newPage is the part of a table's rows that a cut asks for.
-func newPage[Row any](meta Meta, rows []Row, cut Cut) *Page[Row] {
-	p := &Page[Row]{meta, len(rows), cut.Offset, []Row{}}
-	if from := min(max(cut.Offset, 0), len(rows)); from < len(rows) {
-		to := len(rows)
-		if cut.Limit > 0 {
-			to = min(from+cut.Limit, to)
-		}
-		p.Items = rows[from:to]
-	}
-	return p
 }

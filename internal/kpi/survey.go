@@ -17,6 +17,9 @@ type survey struct {
 	days     []rollup.Day
 	points   []Point // of the series, without numbers
 
+	ctx  context.Context // of the scan that goes on
+	stop func(error)     // ends it
+
 	// Of the attempt that goes on:
 	texts     *rollup.Texts
 	templates map[string]int // numbers of those that match, -1 of others
@@ -109,12 +112,18 @@ const (
 // come to nothing and begin anew.
 func (s *survey) ask(ctx context.Context, a *Asker, begin func() func(*found)) (Meta, error) {
 	scan := rollup.Scan{Ranges: s.ranges(), Template: s.onlyTemplate()}
-	asOf, err := a.ledger.Scan(ctx, scan, func(texts *rollup.Texts) func(rollup.Part) {
+	limited, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	s.ctx, s.stop = limited, stop
+	asOf, err := a.ledger.Scan(limited, scan, func(texts *rollup.Texts) func(rollup.Part) {
 		s.texts, s.templates, s.names = texts, map[string]int{}, nil
 		s.projects, s.versions = matches{patterns: s.Filter.Projects}, matches{patterns: s.Filter.Versions}
 		visit := begin()
 		return func(p rollup.Part) { s.visit(&p, visit) }
 	})
+	if err != nil && ctx.Err() == nil && limited.Err() != nil {
+		err = context.Cause(limited)
+	}
 	return s.meta(asOf), err
 }
 
@@ -139,6 +148,10 @@ func (s *survey) onlyTemplate() string {
 	return text
 }
 
+// lookEvery is after how many cells it is looked whether there is still time: patterns can take
+// long to match.
+const lookEvery = 64
+
 func (s *survey) visit(p *rollup.Part, visit func(*found)) {
 	f := found{View: p.View, template: s.template(p.Template), period: min(p.Range, current)}
 	if f.template < 0 {
@@ -152,6 +165,9 @@ func (s *survey) visit(p *rollup.Part, visit func(*found)) {
 		}
 	}
 	for i := range p.Cells {
+		if i%lookEvery == 0 && s.ctx.Err() != nil {
+			return // Scan finds out too
+		}
 		c := &p.Cells[i]
 		if s.wanted[c.Status] && s.projects.match(c.Project, s.texts) && s.versions.match(c.Version, s.texts) {
 			f.Cell = c

@@ -2,16 +2,18 @@ package kpi
 
 import (
 	"context"
+	"errors"
 	"slices"
 )
 
 // Templates answers which templates there are, and how each does.
 func (a *Asker) Templates(ctx context.Context, q Query, cut Cut) (*Page[TemplateRow], error) {
 	return table(ctx, a, q, cut, templateColumns, tableOf[int, TemplateRow]{
-		key: func(f *found) int { return f.template },
-		add: func(g *row, f *found) { g.addProject(f) },
+		key:   func(f *found) int { return f.template },
+		add:   func(g *row, f *found) { g.addProject(f) },
+		trend: func(r *TemplateRow, trend []int64) { r.Trend = trend },
 		row: func(s *survey, template int, g *row) TemplateRow {
-			return TemplateRow{s.names[template], g.compared(s, false, true), g.trend}
+			return TemplateRow{s.names[template], g.compared(s, false, true), nil}
 		},
 	})
 }
@@ -19,11 +21,12 @@ func (a *Asker) Templates(ctx context.Context, q Query, cut Cut) (*Page[Template
 // Projects answers which projects there are, and how each does.
 func (a *Asker) Projects(ctx context.Context, q Query, cut Cut) (*Page[ProjectRow], error) {
 	return table(ctx, a, q, cut, projectColumns, tableOf[uint32, ProjectRow]{
-		key: func(f *found) uint32 { return f.Project },
-		add: func(g *row, f *found) { g.addTemplate(f) },
+		key:   func(f *found) uint32 { return f.Project },
+		add:   func(g *row, f *found) { g.addTemplate(f) },
+		trend: func(r *ProjectRow, trend []int64) { r.Trend = trend },
 		row: func(s *survey, project uint32, g *row) ProjectRow {
-			_, last := s.firstAndLast(g.trend)
-			return ProjectRow{s.texts.At(project), g.compared(s, true, false), g.trend, last}
+			_, last := s.firstAndLast(&g.trend)
+			return ProjectRow{s.texts.At(project), g.compared(s, true, false), nil, last}
 		},
 	})
 }
@@ -46,10 +49,11 @@ func (a *Asker) Versions(ctx context.Context, q Query, cut Cut) (*Page[VersionRo
 				shares[f.template] += int64(f.Count)
 			}
 		},
+		trend: func(r *VersionRow, trend []int64) { r.Trend = trend },
 		row: func(s *survey, k templateVersion, g *row) VersionRow {
 			v := VersionRow{Template: s.names[k.template], Version: s.texts.At(k.version),
-				Compared: g.compared(s, false, true), Trend: g.trend}
-			v.FirstDay, v.LastDay = s.firstAndLast(g.trend)
+				Compared: g.compared(s, false, true)}
+			v.FirstDay, v.LastDay = s.firstAndLast(&g.trend)
 			if all := shares[k.template]; all > 0 {
 				v.Share = new(float64(v.Current.Jobs) / float64(all))
 			}
@@ -58,10 +62,43 @@ func (a *Asker) Versions(ctx context.Context, q Query, cut Cut) (*Page[VersionRo
 	})
 }
 
+// MaxRows is how many rows a table may have: versions can be as many as jobs.
+const MaxRows = 50_000
+
+// ErrTooMany says that a table would have more.
+var ErrTooMany = errors.New("the table would have more than 50 000 rows")
+
 // A row is a group with its jobs by day.
 type row struct {
 	group
-	trend []int64
+	trend trend
+}
+
+// A trend is the jobs by day, from the first with one to the last: of very many rows most
+// have few days.
+type trend struct {
+	first int // day of counts[0]
+	days  []int64
+}
+
+func (t *trend) add(day int, n int64) {
+	switch {
+	case len(t.days) == 0:
+		t.first, t.days = day, []int64{0}
+	case day < t.first:
+		t.days = append(make([]int64, t.first-day), t.days...)
+		t.first = day
+	case day >= t.first+len(t.days):
+		t.days = append(t.days, make([]int64, day+1-t.first-len(t.days))...)
+	}
+	t.days[day-t.first] += n
+}
+
+// all has every day of a period.
+func (t *trend) all(days int) []int64 {
+	all := make([]int64, days)
+	copy(all[t.first:], t.days)
+	return all
 }
 
 // A tableOf says what rows a table has: of which jobs, by key, and what is shown of them.
@@ -70,6 +107,13 @@ type tableOf[K comparable, Row any] struct {
 	key   func(*found) K
 	add   func(*row, *found) // what a group does not add by itself
 	row   func(*survey, K, *row) Row
+	trend func(*Row, []int64) // sets what only rows that are shown have
+}
+
+// A ranked row is one on its way to its place.
+type ranked[Row any] struct {
+	row   Row
+	trend *trend
 }
 
 // table answers with the rows that a cut asks for.
@@ -94,26 +138,31 @@ func table[K comparable, Row any](ctx context.Context, a *Asker, q Query, cut Cu
 		return func(f *found) {
 			k := t.key(f)
 			if last == nil || k != lastKey {
-				if last, lastKey = at(rows, k), k; last.trend == nil {
-					last.trend = make([]int64, len(s.days))
+				if last, lastKey = at(rows, k), k; len(rows) > MaxRows {
+					s.stop(ErrTooMany)
 				}
 			}
 			last.add(f, &s.observed)
 			t.add(last, f)
 			if f.period == current {
-				last.trend[f.day] += int64(f.Count)
+				last.trend.add(f.day, int64(f.Count))
 			}
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	items := make([]Row, 0, len(rows))
+	items := make([]ranked[Row], 0, len(rows))
 	for k, g := range rows {
-		items = append(items, t.row(s, k, g))
+		items = append(items, ranked[Row]{t.row(s, k, g), &g.trend})
 	}
-	slices.SortFunc(items, order)
-	return newPage(meta, items, cut), nil
+	slices.SortFunc(items, func(a, b ranked[Row]) int { return order(&a.row, &b.row) })
+	page := &Page[Row]{meta, len(items), cut.Offset, []Row{}}
+	for _, item := range cutOut(items, cut) {
+		t.trend(&item.row, item.trend.all(len(s.days)))
+		page.Items = append(page.Items, item.row)
+	}
+	return page, nil
 }
 
 func at[K comparable, V any](m map[K]*V, k K) *V {
@@ -126,15 +175,18 @@ func at[K comparable, V any](m map[K]*V, k K) *V {
 }
 
 // firstAndLast are the first day and the last with a job; empty if there is none.
-func (s *survey) firstAndLast(trend []int64) (first, last string) {
-	for i, n := range trend {
-		if n == 0 {
-			continue
-		}
-		if first == "" {
-			first = s.days[i].String()
-		}
-		last = s.days[i].String()
+func (s *survey) firstAndLast(t *trend) (first, last string) {
+	if len(t.days) == 0 {
+		return "", ""
 	}
-	return first, last
+	return s.days[t.first].String(), s.days[t.first+len(t.days)-1].String()
+}
+
+// cutOut is the part of a table's rows that a cut asks for.
+func cutOut[T any](rows []T, c Cut) []T {
+	from := min(max(c.Offset, 0), len(rows))
+	if c.Limit <= 0 {
+		return rows[from:]
+	}
+	return rows[from:min(from+c.Limit, len(rows))]
 }

@@ -2,6 +2,7 @@ package kpi
 
 import (
 	"math/bits"
+	"slices"
 
 	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/rollup"
@@ -88,32 +89,51 @@ func quantile(h *rollup.Histogram, q float64) *float64 {
 	return &seconds
 }
 
-// A set of numbers, a bit for each in chunks where there are some: a template has few of
-// all projects.
-type set struct{ chunks []*chunk }
+// A set of numbers: a few of them as a list, more as bits in chunks where there are some.
+// There is one in each row of a table, and most have few.
+type set struct {
+	few    []uint32
+	chunks map[uint32]*chunk
+}
 
-const chunkBits = 1024
+const (
+	fewest    = 16
+	chunkBits = 1024
+)
 
 type chunk [chunkBits / 64]uint64
 
 func (s *set) add(n uint32) {
-	at := int(n / chunkBits)
-	for at >= len(s.chunks) {
-		s.chunks = append(s.chunks, nil)
+	if s.chunks == nil {
+		if slices.Contains(s.few, n) {
+			return
+		}
+		if len(s.few) < fewest {
+			s.few = append(s.few, n)
+			return
+		}
+		s.chunks = map[uint32]*chunk{}
+		for _, m := range s.few {
+			s.set(m)
+		}
 	}
-	c := s.chunks[at]
+	s.set(n)
+}
+
+func (s *set) set(n uint32) {
+	c := s.chunks[n/chunkBits]
 	if c == nil {
 		c = &chunk{}
-		s.chunks[at] = c
+		s.chunks[n/chunkBits] = c
 	}
 	c[n%chunkBits/64] |= 1 << (n % 64)
 }
 
 func (s *set) len() (n int) {
+	if s.chunks == nil {
+		return len(s.few)
+	}
 	for _, c := range s.chunks {
-		if c == nil {
-			continue
-		}
 		for _, w := range c {
 			n += bits.OnesCount64(w)
 		}

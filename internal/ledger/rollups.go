@@ -141,7 +141,7 @@ func (l *Ledger) rezone(ctx context.Context) error {
 // are made ready beside the writer; to store one takes milliseconds that jobs wait for.
 func (l *Ledger) roll(ctx context.Context) time.Duration {
 	r, look := &l.rolling, l.rollLook()
-	if r.save == nil && !(l.rollDue() && l.beginRoll()) {
+	if r.save == nil && (!l.rollDue() || !l.beginRoll()) {
 		return look
 	}
 	if l.trouble.now() != nil {

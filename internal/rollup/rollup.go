@@ -211,7 +211,7 @@ func (r *Rollups) Begin() *Save {
 	s := &Save{rollups: r, head: r.head}
 	s.head.UpTo, s.head.Zone = r.applied, r.calendar.Zone().String()
 	s.head.Failures = r.retries.append(nil)
-	r.frozen, r.saving = append(r.before, r.active), r.applied
+	r.frozen, r.saving = slices.Concat(r.before, []map[Key]cells{r.active}), r.applied
 	r.before, r.active, r.waiting, r.recent = nil, map[Key]cells{}, 0, 0
 	keys := map[Key]bool{}
 	for _, gathered := range r.frozen {
