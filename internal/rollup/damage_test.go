@@ -19,7 +19,7 @@ func aDay(t testing.TB) []job.Job {
 	jobs := make([]job.Job, 30)
 	for i := range jobs {
 		jobs[i] = m.randomJob()
-		jobs[i].Name, jobs[i].Job = "build", ""
+		jobs[i].Name, jobs[i].Job, jobs[i].Version = "build", "", pick(m.r, "", "1", "2")
 		jobs[i].Finished = noon.Add(time.Duration(m.r.IntN(600)) * time.Minute)
 	}
 	return jobs

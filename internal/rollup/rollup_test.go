@@ -82,7 +82,7 @@ type pruning struct {
 func newMachine(t testing.TB, seed uint64, zone *time.Location) *machine {
 	m := &machine{TB: t, r: rand.New(rand.NewPCG(seed, 0)), stored: blocks{}, pruned: map[int64]bool{}}
 	m.now = time.Date(2026, 3, 28, 20, 0, 0, 0, time.UTC)
-	m.options = rollup.Options{Zone: zone, Memory: pick(m.r, 0, 1, 2<<10, 8<<10)}
+	m.options = rollup.Options{Zone: zone, Memory: pick(m.r, 0, 1, 4<<10, 8<<10, 16<<10)}
 	m.Rollups = rollup.New(m.options)
 	return m
 }
@@ -224,7 +224,7 @@ func (m *machine) randomJob() job.Job {
 	}
 	j.Job = j.Name
 	if r.IntN(4) == 0 {
-		j.Version = fmt.Sprint(r.IntN(1000))
+		j.Version = fmt.Sprint(r.IntN(1000), strings.Repeat(" long", 40)) // of which there is soon no room for more
 	}
 	if j.Timed {
 		j.Duration = pick(r, 0, time.Microsecond, time.Second, job.MaxDuration,
