@@ -14,7 +14,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"runtime"
 	"time"
 
 	"ci-jobs-metrics/internal/kpi"
@@ -40,6 +39,7 @@ type Options struct {
 	// Asked, if set, is told of every question that was to be computed, and how long it
 	// took with the wait for its turn, also if nothing came of it.
 	Asked func(question string, took time.Duration)
+	Turns Turns // of questions, if others ask in them too; default: its own
 }
 
 func (o *Options) setDefaults() {
@@ -55,22 +55,20 @@ func (o *Options) setDefaults() {
 	if o.Asked == nil {
 		o.Asked = func(string, time.Duration) {}
 	}
+	if o.Turns.turns == nil {
+		o.Turns = NewTurns()
+	}
 }
 
 type api struct {
 	Options
 	asker *kpi.Asker
-	turns turns
 }
 
 // New returns the handler of everything below Path.
 func New(o Options) http.Handler {
 	o.setDefaults()
-	a := &api{
-		Options: o,
-		asker:   kpi.New(o.Ledger),
-		turns:   make(turns, max(1, runtime.GOMAXPROCS(0)/2)), // the others are for jobs that come in
-	}
+	a := &api{Options: o, asker: kpi.New(o.Ledger)}
 	mux := http.NewServeMux()
 	for i := range questions {
 		mux.Handle(Path+questions[i].name, readOnly(a.handler(&questions[i])))

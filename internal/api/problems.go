@@ -25,9 +25,9 @@ type Problem struct {
 	Last     time.Time `json:"last"`
 }
 
-// problemPage is a part of the table of problems. Theirs is no period, and no number of a
+// A ProblemPage is a part of the table of problems. Theirs is no period, and no number of a
 // job as of which they would be.
-type problemPage struct {
+type ProblemPage struct {
 	TimeZone string     `json:"time_zone"`
 	Filter   kpi.Filter `json:"filter"`
 	Total    int        `json:"total"`
@@ -59,8 +59,14 @@ func (a *api) problems(ctx context.Context, r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	zone, filter := a.asker.Zone(), r.query.Filter
-	p := problemPage{TimeZone: zone.String(), Filter: filter, Offset: r.cut.Offset}
+	p := CutProblems(all, r.query.Filter, r.cut, a.asker.Zone())
+	return answer{document: p, rows: p.Items, beyond: p.Total - p.Offset - len(p.Items)}, nil
+}
+
+// CutProblems is the part of the table of all problems that a filter and a cut ask for, with
+// times of a zone.
+func CutProblems(all []Problem, filter kpi.Filter, cut kpi.Cut, zone *time.Location) *ProblemPage {
+	p := &ProblemPage{TimeZone: zone.String(), Filter: filter, Offset: cut.Offset}
 	found := make([]Problem, 0, len(all))
 	for _, one := range all {
 		if matches(filter.Templates, one.Template) && matches(filter.Projects, one.Project) {
@@ -68,13 +74,13 @@ func (a *api) problems(ctx context.Context, r *request) (answer, error) {
 			found = append(found, one)
 		}
 	}
-	slices.SortFunc(found, problemOrder(r.cut))
+	slices.SortFunc(found, problemOrder(cut))
 	p.Total = len(found)
-	p.Items = found[min(r.cut.Offset, len(found)):]
-	if r.cut.Limit > 0 {
-		p.Items = p.Items[:min(r.cut.Limit, len(p.Items))]
+	p.Items = found[min(cut.Offset, len(found)):]
+	if cut.Limit > 0 {
+		p.Items = p.Items[:min(cut.Limit, len(p.Items))]
 	}
-	return answer{document: &p, rows: p.Items, beyond: p.Total - p.Offset - len(p.Items)}, nil
+	return p
 }
 
 func problemOrder(cut kpi.Cut) func(a, b Problem) int {

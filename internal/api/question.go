@@ -77,7 +77,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, q *question) error {
 func (a *api) compute(ctx context.Context, q *question, r *request, t *tagger, out *outgoing) error {
 	began := time.Now()
 	defer func() { a.Asked(q.name, time.Since(began)) }()
-	done, err := a.turns.take(ctx)
+	done, err := a.Turns.Take(ctx)
 	if err != nil {
 		return errNoTurn
 	}

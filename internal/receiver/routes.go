@@ -9,6 +9,7 @@ import (
 	"ci-jobs-metrics/internal/exposition"
 	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/ledger"
+	"ci-jobs-metrics/internal/page"
 	"ci-jobs-metrics/internal/steps"
 )
 
@@ -17,6 +18,15 @@ func (r *Receiver) routes(h *health) http.Handler {
 	metrics := exposition.New(exposition.Options{Families: r.opts.Families, Feed: r.ledger.Feed(), CatchUp: r.ledger.CatchUp})
 	const jobs, noJobs = true, false
 	self := h.registry
+	turns := api.NewTurns()
+	pages := page.New(page.Options{
+		Ledger:   r.ledger,
+		Problems: r.problems,
+		Now:      r.opts.Now,
+		Logger:   r.opts.Logger,
+		Asked:    h.asked,
+		Turns:    turns,
+	})
 	mux := http.NewServeMux()
 	mux.Handle(steps.Path, steps.Handler(steps.Options{ // every method: HEAD must not count as a GET
 		Record:    r.record(h),
@@ -36,10 +46,13 @@ func (r *Receiver) routes(h *health) http.Handler {
 		Now:      r.opts.Now,
 		Logger:   r.opts.Logger,
 		Asked:    h.asked,
+		Turns:    turns,
 	}))
 	mux.HandleFunc("GET /-/healthy", healthy)
 	mux.HandleFunc("GET /-/ready", r.ready)
-	mux.HandleFunc("GET /{$}", landing)
+	for _, pattern := range page.Patterns() {
+		mux.Handle("GET "+pattern, pages)
+	}
 	return mux
 }
 
@@ -76,30 +89,4 @@ func (r *Receiver) ready(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	fmt.Fprintln(w, "The receiver is ready.")
-}
-
-// landing says where to go, until there is a page with the answers.
-func landing(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'")
-	fmt.Fprint(w, `<!DOCTYPE html>
-<html lang="en"><meta charset="utf-8"><title>CI Jobs Metrics</title>
-<h1>CI Jobs Metrics</h1>
-<p>This receiver records finished CI jobs at <code>/steps</code>, answers how the templates do:</p>
-<ul>
-<li><a href="/api/v1/overview">/api/v1/overview</a>: all together, in the last 30 days
-<li><a href="/api/v1/templates">/api/v1/templates</a>, <a href="/api/v1/projects">/projects</a>, <a href="/api/v1/versions">/versions</a>: each by itself
-<li><a href="/api/v1/failures">/api/v1/failures</a>: the jobs that failed last
-<li><a href="/api/v1/problems">/api/v1/problems</a>: what was wrong with reports of jobs lately
-<li><a href="/api/v1/openapi.json">/api/v1/openapi.json</a>: everything that can be asked
-</ul>
-<p>and shows the jobs to Prometheus:</p>
-<ul>
-<li><a href="/metrics">/metrics</a>: everything
-<li><a href="/metrics/jobs">/metrics/jobs</a>: the jobs
-<li><a href="/metrics/self">/metrics/self</a>: the receiver's own health
-<li><code>/jobs?id=ID</code>: leads to the page of the job with this id
-<li><a href="/-/healthy">/-/healthy</a> and <a href="/-/ready">/-/ready</a>: for probes
-</ul>
-`)
 }

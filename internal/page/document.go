@@ -1,0 +1,150 @@
+package page
+
+import (
+	"bytes"
+	"context"
+	"html/template"
+	"net/http"
+	"regexp"
+	"time"
+
+	"ci-jobs-metrics/internal/job"
+	"ci-jobs-metrics/internal/kpi"
+)
+
+// A document is what a page shows, in the order of its fields.
+type document struct {
+	Title string
+	Name  string // of the template or project, which may be anything
+	Nav   []link
+	Bar   *bar // what chooses jobs; nil: nothing does
+
+	Refusal *refusal
+	Welcome *welcome
+	Nothing *nothing
+
+	Link     string // of the answer that tiles and charts are of
+	CSV      string
+	Tiles    []tile
+	Charts   []chart
+	Findings *findings
+	Tables   []table
+	AsOf     *moment
+	Zone     string
+}
+
+// A link leads to another page.
+type link struct {
+	Text, To string
+	Current  bool
+	Count    int
+}
+
+// A moment is a time as people and machines read it.
+type moment struct{ Text, Value string }
+
+const (
+	toMinute = "2 Jan 2006, 15:04"
+	toDay    = "2 Jan 2006"
+)
+
+func momentOf(t time.Time) *moment { return &moment{t.Format(toMinute), t.Format(time.RFC3339)} }
+
+// A welcome says what to do first, where there are no jobs yet.
+type welcome struct {
+	Script, Curl string
+	Noted        int // problems with reports, which tell why there are none
+}
+
+// A nothing says what to do where no job is what was asked for.
+type nothing struct {
+	Text  string
+	Links []link
+}
+
+// script is what the README has for jobs of any template.
+const script = `default:
+  after_script:
+    - file=$CI_BUILDS_DIR/.metrics/metrics.json
+    - mkdir -p "${file%/*}"
+    - echo "{\"job_id\":\"$CI_JOB_ID\",\"status\":\"$CI_JOB_STATUS\"}" > "$file"`
+
+var plainHost = regexp.MustCompile(`^[A-Za-z0-9.:\[\]-]+$`)
+
+func (d *document) welcome(r *http.Request, noted int) {
+	scheme, host := "http://", r.Host
+	if r.TLS != nil {
+		scheme = "https://"
+	}
+	if !plainHost.MatchString(host) {
+		host = "localhost:8080"
+	}
+	d.Bar, d.Title = nil, "Welcome"
+	d.Welcome = &welcome{script, "curl -G -d name=dotnet_build -d project=shop/web -d status=success -d duration=95 " + scheme + host + "/steps", noted}
+}
+
+// frame is what all pages have around what they show.
+func (v *visit) frame(noted int) {
+	d := &v.document
+	d.Title = v.view.name
+	for i := range views {
+		if w := &views[i]; !w.hidden {
+			l := link{Text: w.name, To: v.address.to(w.path).String(), Current: w == v.view}
+			if w.path == problemsPath {
+				l.Count = noted
+			}
+			d.Nav = append(d.Nav, l)
+		}
+	}
+}
+
+// about notes which answer the page is, and what chooses its jobs.
+func (v *visit) about(ctx context.Context, a asked, m *kpi.Meta) (err error) {
+	d := &v.document
+	d.Link, d.Zone = a.link(), m.TimeZone
+	if takes(a.part, "interval") {
+		d.CSV = a.csv()
+	}
+	// Not when it was looked up: that would make different pages of equal ones.
+	received := v.version.Received
+	if m.AsOf.Job != v.version.Last {
+		received, err = v.Ledger.Received(ctx, m.AsOf.Job)
+	}
+	d.AsOf = momentOf(received.In(v.asker.Zone()))
+	d.Bar = v.bar(m)
+	return err
+}
+
+// nothing says that no job is what was asked for.
+func (v *visit) nothing(m *kpi.Meta) {
+	n := &nothing{Text: "No job finished in this period."}
+	f := &m.Filter
+	filtered := len(f.Templates)+len(f.Projects)+len(f.Versions)+len(f.Statuses) > 0
+	if filtered {
+		n.Text = "No job that finished in this period is what the filters ask for."
+		n.Links = append(n.Links, link{Text: "Take all filters away", To: v.address.without("template", "project", "version", "status").String()})
+	}
+	if length(m.Period) < 90*24*time.Hour {
+		n.Links = append(n.Links, link{Text: "Look at the last 90 days", To: v.address.without("from", "to", "interval").with("last", "90d").String()})
+	}
+	v.document.Nothing = n
+}
+
+var layout = template.Must(template.New("page.html").Funcs(template.FuncMap{
+	"asset":  func(name string) string { return static().names[name] },
+	"status": statusWord,
+}).ParseFS(files, "templates/*.html"))
+
+func (d *document) render() ([]byte, error) {
+	var b bytes.Buffer
+	err := layout.Execute(&b, d)
+	return b.Bytes(), err
+}
+
+// statusWord is a status as people read it.
+func statusWord(s job.Status) string {
+	if s == job.TimedOut {
+		return "timed out"
+	}
+	return string(s)
+}

@@ -1,0 +1,103 @@
+package page
+
+import (
+	"context"
+
+	"ci-jobs-metrics/internal/api"
+	"ci-jobs-metrics/internal/kpi"
+)
+
+const problemsPath = "/problems"
+
+// Findings as a page has them.
+type findings struct {
+	Items []shownFinding
+	All   string // where all of them are; empty: these are all
+	Empty string // what is said without any
+}
+
+type shownFinding struct {
+	Finding
+	Hours *number
+}
+
+// findings adds the costliest findings, or all if most is 0.
+func (v *visit) findings(ctx context.Context, q kpi.Query, most int) error {
+	if v.Findings == nil {
+		return nil
+	}
+	all, err := v.Findings(ctx, q)
+	if err != nil {
+		return err
+	}
+	f := &findings{Empty: "Nothing stands out in this period."}
+	if most > 0 {
+		f.All = v.address.to("/improve").String()
+		all = all[:min(most, len(all))]
+	}
+	for _, one := range all {
+		shown := shownFinding{Finding: one}
+		if one.Cost != nil {
+			text, unit := inHours(*one.Cost)
+			shown.Hours = &number{Text: text, Unit: unit, Value: raw(*one.Cost)}
+		}
+		f.Items = append(f.Items, shown)
+	}
+	v.document.Findings = f
+	return nil
+}
+
+// improve is all findings.
+func (v *visit) improve(ctx context.Context) error {
+	o, a, err := ask(v, "overview", func(a asked) (*kpi.Overview, error) { return v.asker.Overview(ctx, a.Query) })
+	if err != nil {
+		return err
+	}
+	if err := v.about(ctx, a, &o.Meta); err != nil {
+		return err
+	}
+	v.document.Link, v.document.CSV = "", ""
+	if o.Current.Jobs == 0 {
+		v.nothing(&o.Meta)
+		return nil
+	}
+	return v.findings(ctx, a.Query, 0)
+}
+
+// problems is what was wrong with reports of jobs lately.
+func (v *visit) problems(ctx context.Context) error {
+	all, a, err := ask(v, "problems", func(asked) ([]api.Problem, error) { return v.Problems(ctx) })
+	if err != nil {
+		return err
+	}
+	p := api.CutProblems(all, a.Query.Filter, a.Cut, v.asker.Zone())
+	v.document.Zone = p.TimeZone
+	v.document.AsOf = momentOf(v.now.In(v.asker.Zone()))
+	v.document.Bar = v.bar(&kpi.Meta{Filter: p.Filter})
+	t := v.tableOf(&a, "problems", "Input problems")
+	t.Help = "Rejected reports do not count. Those with a warning do, but something in them was not understood. Of refused requests nothing was looked at."
+	t.text(v, &a, "What became of it", "kind").text(v, &a, "Project", "project").text(v, &a, "Template", "template").
+		text(v, &a, "Field", "field").text(v, &a, "Sent", "value").text(v, &a, "What to do", "remedy").text(v, &a, "From", "sender")
+	t.Columns = append(t.Columns, heading{Title: "Count", Number: true, Sort: v.sorting(t, &a, "count", true)},
+		heading{Title: "Last seen", Sort: v.sorting(t, &a, "last", true)})
+	for i := range p.Items {
+		one := &p.Items[i]
+		t.Rows = append(t.Rows, []cell{
+			{Status: &status{one.Kind, one.Kind}}, {Name: &name{Text: one.Project}}, {Name: &name{Text: one.Template}}, {Text: fieldOf(one)},
+			{Name: &name{Text: one.Value}}, {Name: &name{Text: one.Remedy}}, {Name: &name{Text: one.Sender}},
+			{Number: new(whole64(one.Count, item(i)+".count"))},
+			{Moment: momentOf(one.Last)},
+		})
+	}
+	t.Empty = "Nothing was wrong with reports lately."
+	t.pages(v, &a, p.Total, len(p.Items))
+	return nil
+}
+
+// fieldOf is which field of a report had a problem, and which.
+func fieldOf(p *api.Problem) string {
+	if p.Field == "" {
+		return p.Reason
+	}
+	return p.Field + ": " + p.Reason
+}

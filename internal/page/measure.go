@@ -1,0 +1,105 @@
+package page
+
+import "ci-jobs-metrics/internal/kpi"
+
+// A measure is a KPI: what it is, where answers have it, and how it is written.
+type measure struct {
+	column string // of tables at the API, by which they are sorted
+	field  string // of kpi.Stats as JSON
+	title  string
+	short  string // title of columns; empty: the same
+	help   string
+	of     func(*kpi.Stats) *float64
+	text   func(float64) (text, unit string)
+	better int // 1: more is better, -1: less is, 0: neither
+	// certain says whether a change is too large for chance.
+	certain func(c *kpi.Compared, by float64) bool
+	points  bool // changes are told in points of a percentage
+	level   bool // it does not grow with the length of a period
+}
+
+func (m *measure) number(path string, s *kpi.Stats) number {
+	n := number{Text: none, Of: path + "." + m.field}
+	if v := m.of(s); v != nil {
+		n.Text, n.Unit = m.text(*v)
+		n.Value = raw(*v)
+	}
+	return n
+}
+
+func inCount(v float64) (text, unit string)   { return count(v), "" }
+func inPercent(v float64) (text, unit string) { return share(v), percent }
+func inHours(v float64) (text, unit string)   { return hours(v), "h" }
+func inSeconds(v float64) (text, unit string) { return seconds(v), "" }
+
+func float(n int64) *float64 { return new(float64(n)) }
+
+// The measures.
+var (
+	jobs = &measure{column: "jobs", field: "jobs", title: "Jobs", help: "finished, whatever their status",
+		of: func(s *kpi.Stats) *float64 { return float(s.Jobs) }, text: inCount}
+	successRate = &measure{column: "success_rate", field: "success_rate", title: "Success rate", help: "of those that passed, failed or timed out",
+		of: func(s *kpi.Stats) *float64 { return s.SuccessRate }, text: inPercent, better: 1, certain: rateIsCertain, points: true, level: true}
+	projects = &measure{column: "projects", field: "projects", title: "Projects", help: "with at least one job",
+		of: func(s *kpi.Stats) *float64 { return float(int64(s.Projects)) }, text: inCount, better: 1, certain: projectsAreCertain}
+	templates = &measure{column: "templates", field: "templates", title: "Templates", help: "with at least one job",
+		of: func(s *kpi.Stats) *float64 { return float(int64(s.Templates)) }, text: inCount}
+	ciHours = &measure{column: "ci_hours", field: "ci_hours", title: "CI hours", help: "that all jobs took together",
+		of: func(s *kpi.Stats) *float64 { return &s.CIHours }, text: inHours}
+	hoursLost = &measure{column: "hours_lost", field: "hours_lost", title: "Hours lost", help: "to jobs that failed or timed out",
+		of: func(s *kpi.Stats) *float64 { return &s.HoursLost }, text: inHours, better: -1, certain: lossIsCertain}
+	flaky = &measure{column: "flaky", field: "flaky", title: "Flaky", help: "passed in another try, for the same commit",
+		of: func(s *kpi.Stats) *float64 { return float(s.Flaky) }, text: inCount, better: -1, certain: flakyIsCertain}
+	p50 = &measure{column: "p50", field: "durations.p50_seconds", title: "Median", help: "duration of jobs that passed",
+		of: func(s *kpi.Stats) *float64 { return s.Durations.P50 }, text: inSeconds, better: -1, certain: durationIsCertain, level: true}
+	p95 = &measure{column: "p95", field: "durations.p95_seconds", title: "95th percentile", short: "p95", help: "of the durations: one job in 20 takes longer",
+		of: func(s *kpi.Stats) *float64 { return s.Durations.P95 }, text: inSeconds, better: -1, certain: durationIsCertain, level: true}
+)
+
+// called is the measure with another title, where that says more.
+func (m *measure) called(title string) *measure {
+	other := *m
+	other.title = title
+	return &other
+}
+
+// neutral is the measure without a judgement, where more or less of it is as good.
+func (m *measure) neutral() *measure {
+	other := *m
+	other.better = 0
+	return &other
+}
+
+// A tile is a measure of all the jobs that a page is about.
+type tile struct {
+	Title, Help string
+	Number      number
+	Change      change
+	Spark       *spark
+	Note        string
+}
+
+// tiles are those of an answer.
+func tiles(c *kpi.Compared, series []kpi.Point, measures ...*measure) (made []tile) {
+	for _, m := range measures {
+		t := tile{
+			Title: m.title, Help: m.help, Number: m.number("current", &c.Current),
+			Change: m.change("previous", c), Spark: m.spark(series),
+		}
+		if m.field == successRate.field {
+			t.Note = ofUnknown(&c.Current)
+		}
+		made = append(made, t)
+	}
+	return made
+}
+
+// worthNote is from which share of jobs on the unknown ones make the success rate doubtful.
+const worthNote = 0.01
+
+func ofUnknown(s *kpi.Stats) string {
+	if s.Jobs == 0 || float64(s.Statuses.Unknown) < worthNote*float64(s.Jobs) {
+		return ""
+	}
+	return share(float64(s.Statuses.Unknown)/float64(s.Jobs)) + thin + percent + " ended unknown"
+}

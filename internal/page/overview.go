@@ -1,0 +1,49 @@
+package page
+
+import (
+	"context"
+
+	"ci-jobs-metrics/internal/kpi"
+)
+
+// mostFindings are how many findings the overview has.
+const mostFindings = 3
+
+// overview is the page for those who plan: all templates together, and each in a row.
+func (v *visit) overview(ctx context.Context) error {
+	o, a, err := ask(v, "overview", func(a asked) (*kpi.Overview, error) { return v.asker.Overview(ctx, a.Query) })
+	if err != nil {
+		return err
+	}
+	if err := v.about(ctx, a, &o.Meta); err != nil {
+		return err
+	}
+	if o.Current.Jobs == 0 {
+		v.nothing(&o.Meta)
+	}
+	v.document.Tiles = tiles(&o.Compared, o.Series, jobs, successRate, projects.called("Active projects"), templates.called("Templates in use"), ciHours, hoursLost)
+	v.document.Charts = []chart{v.stack(&a, o.Series), v.band(&a, o.Series)}
+	if err := v.findings(ctx, a.Query, mostFindings); err != nil {
+		return err
+	}
+	_, err = v.templateRows(ctx, "templates", "Templates", jobs, projects, successRate, p50, p95, ciHours, hoursLost)
+	return err
+}
+
+// templates is a table of all templates.
+func (v *visit) templates(ctx context.Context) error {
+	meta, err := v.templateRows(ctx, "templates", "Templates", jobs, projects, successRate, p50, p95, ciHours, hoursLost, flaky)
+	if err != nil {
+		return err
+	}
+	return v.about(ctx, v.asked["templates"], meta)
+}
+
+// projects is a table of all projects.
+func (v *visit) projects(ctx context.Context) error {
+	meta, err := v.projectRows(ctx, "projects", "Projects", jobs, templates, successRate, p50, p95, ciHours, hoursLost, flaky)
+	if err != nil {
+		return err
+	}
+	return v.about(ctx, v.asked["projects"], meta)
+}

@@ -1,0 +1,124 @@
+package page
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"ci-jobs-metrics/internal/kpi"
+)
+
+// A spark is a small line without axes: the paths of an SVG.
+type spark struct {
+	Line, Area string
+}
+
+// Size of the drawing, in its own units, and how much of its height stays free.
+const (
+	sparkWidth, sparkHeight = 100, 24
+	sparkMargin             = 2
+)
+
+// leastSpark is of how many points on a line says something.
+const leastSpark = 3
+
+// spark draws the measure over a series.
+func (m *measure) spark(series []kpi.Point) *spark {
+	var values []float64
+	for i := range series {
+		if !m.level && inPart(series, i) { // it would seem to fall
+			continue
+		}
+		v := m.of(&series[i].Stats)
+		if v == nil {
+			v = new(math.NaN())
+		}
+		values = append(values, *v)
+	}
+	return sparkOf(values, m.level)
+}
+
+// inPart says whether a point is shorter than the others: the first or last one, cut by the
+// period.
+func inPart(series []kpi.Point, i int) bool {
+	length := series[i].To.Sub(series[i].From)
+	return len(series) > leastSpark && (i == 0 || i == len(series)-1) && length < longest(series)-time.Hour/2
+}
+
+// longest is how long points are. A day without a change of clocks is long enough.
+func longest(series []kpi.Point) time.Duration {
+	length := series[1].To.Sub(series[1].From)
+	return min(length, 23*time.Hour)
+}
+
+// trend is the spark of a row's jobs by day. The first and the last day may be cut, as in
+// inPart.
+func trend(days []int64, cutFirst, cutLast bool) *spark {
+	if len(days) > leastSpark {
+		if cutFirst {
+			days = days[1:]
+		}
+		if cutLast {
+			days = days[:len(days)-1]
+		}
+	}
+	values := make([]float64, len(days))
+	for i, n := range days {
+		values[i] = float64(n)
+	}
+	return sparkOf(values, false)
+}
+
+// sparkOf draws values, of which NaN is none. It begins at zero unless it is a level.
+func sparkOf(values []float64, level bool) *spark {
+	low, high, n := math.Inf(1), math.Inf(-1), 0
+	for _, v := range values {
+		if !math.IsNaN(v) {
+			low, high, n = min(low, v), max(high, v), n+1
+		}
+	}
+	if n < leastSpark {
+		return nil
+	}
+	if !level {
+		low = 0
+	}
+	if high <= low {
+		high = low + 1
+	}
+	return draw(values, func(v float64) float64 {
+		return sparkHeight - sparkMargin - (v-low)/(high-low)*(sparkHeight-2*sparkMargin)
+	})
+}
+
+func draw(values []float64, y func(float64) float64) *spark {
+	var line, area strings.Builder
+	x := func(i int) float64 { return float64(i) / float64(len(values)-1) * sparkWidth }
+	begun := -1
+	end := func(i int) {
+		if begun >= 0 {
+			area.WriteString("V" + whole(sparkHeight) + "H" + coordinate(x(begun)) + "Z")
+		}
+		begun = -1
+	}
+	for i, v := range values {
+		if math.IsNaN(v) {
+			end(i - 1)
+			continue
+		}
+		at := coordinate(x(i)) + " " + coordinate(y(v))
+		if begun < 0 {
+			line.WriteString("M" + at)
+			area.WriteString("M" + at)
+			begun = i
+			continue
+		}
+		line.WriteString("L" + at)
+		area.WriteString("L" + at)
+	}
+	end(len(values) - 1)
+	return &spark{line.String(), area.String()}
+}
+
+func coordinate(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) }
