@@ -36,7 +36,10 @@ func readAddress(view *view, query string) (address, error) {
 	known := parametersOf(view)
 	for name := range values {
 		plain, isFound := strings.CutPrefix(name, findPrefix)
-		if !slices.Contains(known, name) && !(isFound && slices.Contains(found, plain) && slices.Contains(known, plain)) {
+		if isFound && slices.Contains(found, plain) {
+			name = plain
+		}
+		if !slices.Contains(known, name) {
 			return a, &bad{job.Quote(name), "this page has no parameter " + strconv.Quote(job.Quote(name)), "use some of " + strings.Join(known, ", ")}
 		}
 	}

@@ -31,6 +31,8 @@ func (m *measure) change(before string, c *kpi.Compared) change {
 	case m.points:
 		by := *current - *previous
 		return m.judge(ch, by, decimals(math.Abs(by)*100, 1)+thin+"pts", c)
+	case c.Previous.Jobs == 0 && m != jobs: // one column says that a row is new
+		return ch
 	case *previous == 0:
 		ch.Text, ch.Arrow = "new", "new"
 		return ch

@@ -67,8 +67,9 @@ func countOf(s *kpi.Statuses, status job.Status) int64 {
 		return s.Skipped
 	case job.TimedOut:
 		return s.TimedOut
+	default:
+		return s.Unknown
 	}
-	return s.Unknown
 }
 
 // byPoint begins a chart over a series.

@@ -69,6 +69,9 @@ const script = `default:
     - mkdir -p "${file%/*}"
     - echo "{\"job_id\":\"$CI_JOB_ID\",\"status\":\"$CI_JOB_STATUS\"}" > "$file"`
 
+// curl reports a job to the address behind it.
+const curl = "curl -G -d status=success -d project=shop/web \\\n     -d name=dotnet_build -d duration=95 "
+
 var plainHost = regexp.MustCompile(`^[A-Za-z0-9.:\[\]-]+$`)
 
 func (d *document) welcome(r *http.Request, noted int) {
@@ -80,7 +83,7 @@ func (d *document) welcome(r *http.Request, noted int) {
 		host = "localhost:8080"
 	}
 	d.Bar, d.Title = nil, "Welcome"
-	d.Welcome = &welcome{script, "curl -G -d name=dotnet_build -d project=shop/web -d status=success -d duration=95 " + scheme + host + "/steps", noted}
+	d.Welcome = &welcome{script, curl + scheme + host + "/steps", noted}
 }
 
 // frame is what all pages have around what they show.
@@ -88,7 +91,7 @@ func (v *visit) frame(noted int) {
 	d := &v.document
 	d.Title = v.view.name
 	for i := range views {
-		if w := &views[i]; !w.hidden {
+		if w := &views[i]; !w.hidden && (w.path != improvePath || v.Findings != nil) {
 			l := link{Text: w.name, To: v.address.to(w.path).String(), Current: w == v.view}
 			if w.path == problemsPath {
 				l.Count = noted
@@ -115,8 +118,12 @@ func (v *visit) about(ctx context.Context, a asked, m *kpi.Meta) (err error) {
 	return err
 }
 
-// nothing says that no job is what was asked for.
-func (v *visit) nothing(m *kpi.Meta) {
+// nothing says what to do if no job is what was asked for. It is true if there is nothing
+// else to show, for there was none in the period before either.
+func (v *visit) nothing(m *kpi.Meta, c *kpi.Compared) bool {
+	if c.Current.Jobs > 0 {
+		return false
+	}
 	n := &nothing{Text: "No job finished in this period."}
 	f := &m.Filter
 	filtered := len(f.Templates)+len(f.Projects)+len(f.Versions)+len(f.Statuses) > 0
@@ -128,6 +135,7 @@ func (v *visit) nothing(m *kpi.Meta) {
 		n.Links = append(n.Links, link{Text: "Look at the last 90 days", To: v.address.without("from", "to", "interval").with("last", "90d").String()})
 	}
 	v.document.Nothing = n
+	return c.Previous.Jobs == 0
 }
 
 var layout = template.Must(template.New("page.html").Funcs(template.FuncMap{

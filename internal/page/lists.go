@@ -2,12 +2,16 @@ package page
 
 import (
 	"context"
+	"strings"
 
 	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/kpi"
 )
 
-const problemsPath = "/problems"
+const (
+	problemsPath = "/problems"
+	improvePath  = "/improve"
+)
 
 // Findings as a page has them.
 type findings struct {
@@ -32,7 +36,7 @@ func (v *visit) findings(ctx context.Context, q kpi.Query, most int) error {
 	}
 	f := &findings{Empty: "Nothing stands out in this period."}
 	if most > 0 {
-		f.All = v.address.to("/improve").String()
+		f.All = v.address.to(improvePath).String()
 		all = all[:min(most, len(all))]
 	}
 	for _, one := range all {
@@ -57,8 +61,7 @@ func (v *visit) improve(ctx context.Context) error {
 		return err
 	}
 	v.document.Link, v.document.CSV = "", ""
-	if o.Current.Jobs == 0 {
-		v.nothing(&o.Meta)
+	if v.nothing(&o.Meta, &o.Compared) {
 		return nil
 	}
 	return v.findings(ctx, a.Query, 0)
@@ -76,15 +79,15 @@ func (v *visit) problems(ctx context.Context) error {
 	v.document.Bar = v.bar(&kpi.Meta{Filter: p.Filter})
 	t := v.tableOf(&a, "problems", "Input problems")
 	t.Help = "Rejected reports do not count. Those with a warning do, but something in them was not understood. Of refused requests nothing was looked at."
-	t.text(v, &a, "What became of it", "kind").text(v, &a, "Project", "project").text(v, &a, "Template", "template").
-		text(v, &a, "Field", "field").text(v, &a, "Sent", "value").text(v, &a, "What to do", "remedy").text(v, &a, "From", "sender")
+	t.text(v, &a, "Problem", "kind").text(v, &a, "Project", "project").text(v, &a, "Template", "template").
+		text(v, &a, "Sent", "value").text(v, &a, "What to do", "remedy").text(v, &a, "From", "sender")
 	t.Columns = append(t.Columns, heading{Title: "Count", Number: true, Sort: v.sorting(t, &a, "count", true)},
 		heading{Title: "Last seen", Sort: v.sorting(t, &a, "last", true)})
 	for i := range p.Items {
 		one := &p.Items[i]
 		t.Rows = append(t.Rows, []cell{
-			{Status: &status{one.Kind, one.Kind}}, {Name: &name{Text: one.Project}}, {Name: &name{Text: one.Template}}, {Text: fieldOf(one)},
-			{Name: &name{Text: one.Value}}, {Name: &name{Text: one.Remedy}}, {Name: &name{Text: one.Sender}},
+			{Status: &status{one.Kind, one.Kind}, Under: reasonOf(one)}, {Name: &name{Text: one.Project}}, {Name: &name{Text: one.Template}},
+			{Name: &name{Text: one.Value}}, {Name: &name{Text: one.Remedy, Long: true}}, {Name: &name{Text: one.Sender}},
 			{Number: new(whole64(one.Count, item(i)+".count"))},
 			{Moment: momentOf(one.Last)},
 		})
@@ -94,10 +97,11 @@ func (v *visit) problems(ctx context.Context) error {
 	return nil
 }
 
-// fieldOf is which field of a report had a problem, and which.
-func fieldOf(p *api.Problem) string {
+// reasonOf is what was wrong with which field of a report.
+func reasonOf(p *api.Problem) string {
+	reason := strings.ReplaceAll(p.Reason, "_", " ")
 	if p.Field == "" {
-		return p.Reason
+		return reason
 	}
-	return p.Field + ": " + p.Reason
+	return p.Field + ": " + reason
 }

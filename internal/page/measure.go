@@ -84,7 +84,10 @@ func tiles(c *kpi.Compared, series []kpi.Point, measures ...*measure) (made []ti
 	for _, m := range measures {
 		t := tile{
 			Title: m.title, Help: m.help, Number: m.number("current", &c.Current),
-			Change: m.change("previous", c), Spark: m.spark(series),
+			Spark: m.spark(series),
+		}
+		if c.Previous.Jobs > 0 {
+			t.Change = m.change("previous", c)
 		}
 		if m.field == successRate.field {
 			t.Note = ofUnknown(&c.Current)

@@ -18,8 +18,8 @@ func (v *visit) overview(ctx context.Context) error {
 	if err := v.about(ctx, a, &o.Meta); err != nil {
 		return err
 	}
-	if o.Current.Jobs == 0 {
-		v.nothing(&o.Meta)
+	if v.nothing(&o.Meta, &o.Compared) {
+		return nil
 	}
 	v.document.Tiles = tiles(&o.Compared, o.Series, jobs, successRate, projects.called("Active projects"), templates.called("Templates in use"), ciHours, hoursLost)
 	v.document.Charts = []chart{v.stack(&a, o.Series), v.band(&a, o.Series)}

@@ -126,8 +126,8 @@ func init() { // build functions link to views
 		{path: "/", name: "Overview", build: (*visit).overview, parts: []part{{"overview", "", 0}, {"templates", "", 25}}},
 		{path: "/templates", name: "Templates", build: (*visit).templates, parts: []part{{"templates", "", 100}}},
 		{path: "/projects", name: "Projects", build: (*visit).projects, parts: []part{{"projects", "", 100}}},
-		{path: "/improve", name: "Improve", build: (*visit).improve, parts: []part{{"overview", "", 0}}},
-		{path: "/problems", name: "Problems", build: (*visit).problems, parts: []part{{"problems", "", 50}}, moving: true},
+		{path: improvePath, name: "Improve", build: (*visit).improve, parts: []part{{"overview", "", 0}}},
+		{path: problemsPath, name: "Problems", build: (*visit).problems, parts: []part{{"problems", "", 50}}, moving: true},
 		{path: "/template", name: "Template", build: (*visit).template, hidden: true, moving: true, parts: []part{
 			{"template", "", 0}, {"projects", "projects.", 15}, {"versions", "versions.", 15}, {"failures", "failures.", 15},
 		}},

@@ -18,8 +18,8 @@ func (v *visit) project(ctx context.Context) error {
 		return err
 	}
 	v.document.Name = p.Project
-	if p.Current.Jobs == 0 {
-		v.nothing(&p.Meta)
+	if v.nothing(&p.Meta, &p.Compared) {
+		return nil
 	}
 	v.document.Tiles = tiles(&p.Compared, p.Series, jobs, successRate, templates.called("Templates in use"), ciHours, hoursLost, flaky)
 	v.document.Charts = []chart{v.stack(&a, p.Series), v.band(&a, p.Series)}

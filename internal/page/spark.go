@@ -78,7 +78,7 @@ func sparkOf(values []float64, level bool) *spark {
 			low, high, n = min(low, v), max(high, v), n+1
 		}
 	}
-	if n < leastSpark {
+	if n < leastSpark || low == 0 && high == 0 {
 		return nil
 	}
 	if !level {
@@ -96,15 +96,15 @@ func draw(values []float64, y func(float64) float64) *spark {
 	var line, area strings.Builder
 	x := func(i int) float64 { return float64(i) / float64(len(values)-1) * sparkWidth }
 	begun := -1
-	end := func(i int) {
+	end := func() {
 		if begun >= 0 {
-			area.WriteString("V" + whole(sparkHeight) + "H" + coordinate(x(begun)) + "Z")
+			area.WriteString("V" + whole(sparkHeight) + "H" + coordinate(x(begun)) + "Z") // down, and back to where it began
 		}
 		begun = -1
 	}
 	for i, v := range values {
 		if math.IsNaN(v) {
-			end(i - 1)
+			end()
 			continue
 		}
 		at := coordinate(x(i)) + " " + coordinate(y(v))
@@ -117,7 +117,7 @@ func draw(values []float64, y func(float64) float64) *spark {
 		line.WriteString("L" + at)
 		area.WriteString("L" + at)
 	}
-	end(len(values) - 1)
+	end()
 	return &spark{line.String(), area.String()}
 }
 

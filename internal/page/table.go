@@ -39,6 +39,7 @@ type cell struct {
 	Spark  *spark
 	Moment *moment
 	Status *status
+	Under  string // beside Status
 	Text   string
 }
 
@@ -49,6 +50,7 @@ type status struct{ Class, Text string }
 type name struct {
 	Text, Link string
 	Outside    bool // the link leads away
+	Long       bool // it is a sentence
 }
 
 // A pager leads through a table.

@@ -17,8 +17,8 @@ func (v *visit) template(ctx context.Context) error {
 		return err
 	}
 	v.document.Name = t.Template
-	if t.Current.Jobs == 0 {
-		v.nothing(&t.Meta)
+	if v.nothing(&t.Meta, &t.Compared) {
+		return nil
 	}
 	v.document.Tiles = tiles(&t.Compared, t.Series, jobs, successRate, projects.called("Active projects"), p50, p95, ciHours, hoursLost, flaky)
 	v.document.Charts = []chart{v.stack(&a, t.Series), v.band(&a, t.Series), v.heat(&a, t), v.distribution(&a, t)}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"ci-jobs-metrics/internal/api"
-	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/kpi"
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/negotiate"
@@ -97,7 +96,7 @@ func (v *visit) read() error {
 	for i, part := range v.view.parts {
 		values := v.address.question(part)
 		if i > 0 {
-			v.narrow(values, part)
+			v.narrow(values)
 		}
 		v.choose(values, part)
 		request, err := api.Read(values, part.question, v.now, v.Ledger.Calendar())
@@ -110,7 +109,7 @@ func (v *visit) read() error {
 }
 
 // narrow has a further question be about the template or project of the page.
-func (v *visit) narrow(values url.Values, part part) {
+func (v *visit) narrow(values url.Values) {
 	first := v.view.parts[0].question
 	if first == "template" || first == "project" {
 		values.Del("name")
@@ -161,6 +160,3 @@ func ask[Answer any](v *visit, question string, answer func(asked) (Answer, erro
 	found, err := answer(a)
 	return found, a, err
 }
-
-// isFailure says whether a status is one of jobs that were in vain.
-func isFailure(s job.Status) bool { return s == job.Failed || s == job.TimedOut }

@@ -138,7 +138,7 @@ func TestService(t *testing.T) {
 	}
 	r.want(t, "/-/healthy", 200)
 	r.want(t, "/-/ready", 200)
-	r.want(t, "/", 200, "No jobs yet", "/metrics/self", "/jobs?id=ID")
+	r.want(t, "/", 200, "/metrics/self", "/jobs?id=ID")
 	r.want(t, "/favicon.ico", 404)
 }
 
