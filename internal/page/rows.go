@@ -102,7 +102,7 @@ func (v *visit) failureRows(ctx context.Context, of string) error {
 		})
 	}
 	t.Empty = "No job failed or timed out."
-	if p.Total > 0 && len(p.Items) == 0 {
+	if len(p.Items) == 0 && p.Total > 0 {
 		t.Empty = "These jobs are past the time that single jobs are kept (--ledger.retention)."
 	}
 	t.pages(v, &a, p.Total, len(p.Items))

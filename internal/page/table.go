@@ -55,7 +55,7 @@ type name struct {
 
 // A pager leads through a table.
 type pager struct {
-	From, To, Total string
+	Rows, Total     string
 	Of              string // where in the answer Total is
 	Value           string // of Total
 	First, Previous string // empty: it is the first page
@@ -126,6 +126,9 @@ func (v *visit) sorting(t *table, a *asked, column string, down bool) *sorting {
 // pages adds the way to the other rows.
 func (t *table) pages(v *visit, a *asked, total, rows int) {
 	t.Pages = v.pager(t.ID, a.part.prefix+"offset", total, a.Cut.Offset, a.Cut.Limit, rows)
+	if a.Cut.Offset >= total && total > 0 {
+		t.Empty = "The table has fewer rows than that."
+	}
 }
 
 func (v *visit) pager(id, parameter string, total, offset, limit, rows int) *pager {
@@ -139,9 +142,9 @@ func (v *visit) pager(id, parameter string, total, offset, limit, rows int) *pag
 		}
 		return v.address.with(parameter, value).String() + "#" + id
 	}
-	p := &pager{From: count(float64(offset + 1)), To: count(float64(offset + rows)), Total: count(float64(total)), Of: "total", Value: whole(total)}
-	if rows == 0 {
-		p.From = p.To // behind the end
+	p := &pager{Rows: "none", Total: count(float64(total)), Of: "total", Value: whole(total)}
+	if rows > 0 {
+		p.Rows = count(float64(offset+1)) + " – " + count(float64(offset+rows))
 	}
 	if offset > 0 {
 		p.First, p.Previous = to(0), to(max(0, min(offset, total)-limit))
