@@ -1,0 +1,170 @@
+package kpi_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"ci-jobs-metrics/internal/history"
+	"ci-jobs-metrics/internal/kpi"
+	"ci-jobs-metrics/internal/ledger"
+	"ci-jobs-metrics/internal/ledger/sqlite"
+)
+
+// seeds is how many companies the findings are tried on: few take a minute less than all.
+var seeds = flag.Uint64("seeds", 2, "how many companies to try the findings on, with and without planted problems")
+
+var findingsEnd = time.Date(2026, 6, 30, 12, 0, 0, 0, time.UTC)
+
+// newLedger is an empty one, whose clock stands at the end of the histories.
+func newLedger(t testing.TB) *ledger.Ledger {
+	t.Helper()
+	store, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "ledger.db"), findingsEnd, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ledger.Open(context.Background(), store, ledger.Options{Now: func() time.Time { return findingsEnd }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(context.Background()); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return l
+}
+
+func last(days int) kpi.Query {
+	return kpi.Query{Period: kpi.Period{From: findingsEnd.AddDate(0, 0, -days), To: findingsEnd}}
+}
+
+func findings(t testing.TB, a *kpi.Asker, q kpi.Query) *kpi.Findings {
+	t.Helper()
+	f, err := a.Findings(context.Background(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// periods are those that findings have to work with: the page's own, and all that there is.
+var periods = []int{30, 90}
+
+// company is a ledger with the history of a seed.
+func company(t testing.TB, seed uint64, planted bool) (history.Shape, *kpi.Asker) {
+	t.Helper()
+	s := history.Demo(findingsEnd)
+	s.Seed, s.Planted = seed, planted
+	l := newLedger(t)
+	if err := s.Fill(context.Background(), l.Record, nil); err != nil {
+		t.Fatal(err)
+	}
+	return s, kpi.New(l)
+}
+
+// kinds say what is to be found of a story.
+var kinds = map[string]kpi.FindingKind{
+	history.Slower: kpi.Slower, history.Failing: kpi.SuccessFell, history.Flaky: kpi.FlakyRuns,
+	history.Costly: kpi.LostTime, history.Rollout: kpi.Outdated, history.Outdated: kpi.Outdated,
+	history.Fading: kpi.Fading, history.Stopped: kpi.Stopped,
+}
+
+// tells says whether a finding is the one of a story.
+func tells(f *kpi.Finding, p *history.Plant) bool {
+	switch p.Kind {
+	case history.Stopped:
+		return f.Kind == kpi.Stopped && slices.Equal(f.Projects, []string{p.Project})
+	case history.Outdated:
+		return f.Kind == kpi.Outdated && f.Template == p.Template && f.Versions[0] == p.Version && slices.Contains(f.Projects, p.Project)
+	case history.Rollout:
+		return f.Kind == kpi.Outdated && f.Template == p.Template && f.Versions[1] == p.Version
+	}
+	return f.Kind == kinds[p.Kind] && f.Template == p.Template
+}
+
+// Every planted story is found, and nothing that is not planted comes before one.
+func TestPlanted(t *testing.T) {
+	for seed := uint64(1); seed <= *seeds; seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			s, a := company(t, seed, true)
+			for _, days := range periods {
+				found := findings(t, a, last(days))
+				t.Logf("seed %2d, last %d days, %d tested:%s", seed, days, found.Tested, ranks(t, found, s.Plants()))
+				for i := range found.Items {
+					proved(t, a, &found.Items[i])
+				}
+			}
+			filtered(t, a, s.Plants())
+		})
+	}
+}
+
+// ranks says at which rank each story was found.
+func ranks(t *testing.T, found *kpi.Findings, plants []history.Plant) (table string) {
+	t.Helper()
+	lowest := -1
+	for _, p := range plants {
+		rank := slices.IndexFunc(found.Items, func(f kpi.Finding) bool { return tells(&f, &p) })
+		if rank < 0 {
+			t.Errorf("not found: %s", p.Text)
+		}
+		lowest = max(lowest, rank)
+		table += fmt.Sprintf(" %s %d", p.Kind, rank+1)
+	}
+	for i, f := range found.Items {
+		if slices.ContainsFunc(plants, func(p history.Plant) bool { return tells(&f, &p) }) {
+			continue
+		}
+		table += fmt.Sprintf("; not planted %s %d", f.Kind, i+1)
+		if i < lowest {
+			t.Errorf("%q is not planted, and comes before what is", f.Text)
+		}
+	}
+	return table
+}
+
+// filtered asks for each story by its template or project alone.
+func filtered(t *testing.T, a *kpi.Asker, plants []history.Plant) {
+	t.Helper()
+	for _, p := range plants {
+		q := last(30)
+		if p.Template != "" {
+			q.Filter.Templates = []kpi.Pattern{kpi.Exactly(p.Template)}
+		} else {
+			q.Filter.Projects = []kpi.Pattern{kpi.Exactly(p.Project)}
+		}
+		found := findings(t, a, q)
+		if !slices.ContainsFunc(found.Items, func(f kpi.Finding) bool { return tells(&f, &p) }) {
+			t.Errorf("not found with a filter: %s", p.Text)
+		}
+		for _, f := range found.Items {
+			if p.Template != "" && f.Template != p.Template {
+				t.Errorf("with a filter by %s: %s", p.Template, f.Text)
+			}
+		}
+	}
+}
+
+// Where nothing is planted, nothing is found.
+func TestUnplanted(t *testing.T) {
+	for seed := uint64(1); seed <= *seeds; seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			_, a := company(t, seed, false)
+			for _, days := range periods {
+				found := findings(t, a, last(days))
+				t.Logf("seed %2d, last %d days: %d of %d tested", seed, days, len(found.Items), found.Tested)
+				for _, f := range found.Items {
+					t.Errorf("last %d days: %s: %s (q %.3g)", days, f.Kind, f.Text, f.Q)
+				}
+			}
+		})
+	}
+}

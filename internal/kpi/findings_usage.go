@@ -1,0 +1,164 @@
+package kpi
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"ci-jobs-metrics/internal/rollup"
+	"ci-jobs-metrics/internal/significance"
+)
+
+// usage is how projects use templates, in both parts that are compared. It is read after
+// the census, so it may have some jobs more.
+type usage struct {
+	templates []templateUse // by their numbers in the census
+	projects  []projectUse
+}
+
+// templateUse is one template.
+type templateUse struct {
+	numbers []int32 // by project, one more than the number of its pair
+	pairs   []pair
+	above   []significance.Count // by day: successful jobs above the former p95
+}
+
+// projectUse is one project.
+type projectUse struct {
+	name string
+	jobs [2]int64 // of all templates
+}
+
+// A pair is a template in a project.
+type pair struct {
+	project  int
+	parts    [2]sums
+	lately   bool // it ran just before the current part, in as many days as that has
+	last     int  // day
+	versions []versionUse
+	unsteady bool // it has more than maxVersions, which are not kept
+}
+
+// versionUse is one version of it.
+type versionUse struct {
+	version     uint32
+	first, last int // days
+	jobs        [2]int64
+}
+
+// maxVersions is how many versions of a template are told apart in one project. One that
+// has more takes a new one every other day: it does not stay on any.
+const maxVersions = 50
+
+// takeUsage reads it. What was found in the census says which part is which.
+func (f *finder) takeUsage(ctx context.Context, a *Asker) (*usage, error) {
+	numbers := map[string]int{}
+	for t := range f.templates {
+		numbers[f.templates[t].name] = t
+	}
+	var u *usage
+	_, err := f.survey.sweep(ctx, a, f.first, func() func(*found) {
+		u = &usage{templates: make([]templateUse, len(f.templates))}
+		known, chosen := index{}, matches{patterns: f.filter.Projects}
+		return func(c *found) {
+			day := int(c.Day - f.first)
+			part := f.part(day)
+			t, ok := numbers[c.Template]
+			if part >= 0 && ok && chosen.match(c.Project, f.survey.texts) {
+				u.add(f, c, t, part, day, u.project(f.survey, c.Project, &known))
+			}
+		}
+	})
+	return u, err
+}
+
+func (u *usage) project(s *survey, number uint32, known *index) int {
+	i := known.of(number)
+	if i == len(u.projects) {
+		u.projects = append(u.projects, projectUse{name: s.texts.At(number)})
+	}
+	return i
+}
+
+func (u *usage) add(f *finder, c *found, t, part, day, project int) {
+	u.projects[project].jobs[part] += int64(c.Count)
+	template := &u.templates[t]
+	p := template.pair(project)
+	s := &p.parts[part]
+	s.addCell(c.Cell)
+	p.last = max(p.last, day)
+	p.lately = p.lately || part == previous && day >= 2*f.begin[current]-f.end
+	if f.survey.texts.At(c.Version) != "" {
+		p.see(c.Version, day, part, int64(c.Count))
+	}
+	if f.limits[t] != notSlower && int(c.Status) == success {
+		if template.above == nil {
+			template.above = make([]significance.Count, len(f.total))
+		}
+		n := above(c, f.limits[t])
+		s.above += n
+		template.above[day].Hits += float64(n)
+		template.above[day].Of += float64(c.Timed)
+	}
+}
+
+func (t *templateUse) pair(project int) *pair {
+	if project >= len(t.numbers) {
+		t.numbers = append(t.numbers, make([]int32, project+1-len(t.numbers))...)
+	}
+	if t.numbers[project] == 0 {
+		t.pairs = append(t.pairs, pair{project: project})
+		t.numbers[project] = int32(len(t.pairs)) //nolint:gosec // projects
+	}
+	return &t.pairs[t.numbers[project]-1]
+}
+
+func (p *pair) see(version uint32, day, part int, jobs int64) {
+	if p.unsteady {
+		return
+	}
+	at := slices.IndexFunc(p.versions, func(v versionUse) bool { return v.version == version })
+	if at < 0 {
+		if len(p.versions) == maxVersions {
+			p.versions, p.unsteady = nil, true
+			return
+		}
+		at = len(p.versions)
+		p.versions = append(p.versions, versionUse{version: version, first: day, last: day})
+	}
+	v := &p.versions[at]
+	v.first, v.last = min(v.first, day), max(v.last, day)
+	v.jobs[part] += jobs
+}
+
+// above counts the durations of a cell that are in a bucket behind the given one.
+func above(c *found, limit int) (count int64) {
+	var h rollup.Histogram
+	c.AddDurations(c.Cell, &h)
+	h.Each(func(index int, _ bool, n uint64) {
+		if index > limit {
+			count += int64(n) //nolint:gosec // jobs
+		}
+	})
+	return count
+}
+
+// most names the projects that have the most of something, and some at all.
+func (u *usage) most(pairs []pair, of func(*pair) float64) []string {
+	type ranked struct {
+		name string
+		n    float64
+	}
+	var all []ranked
+	for i := range pairs {
+		if n := of(&pairs[i]); n > 0 {
+			all = append(all, ranked{u.projects[pairs[i].project].name, n})
+		}
+	}
+	slices.SortFunc(all, func(a, b ranked) int { return cmp.Or(cmp.Compare(b.n, a.n), cmp.Compare(a.name, b.name)) })
+	names := []string{}
+	for _, r := range all[:min(len(all), MaxNamed)] {
+		names = append(names, r.name)
+	}
+	return names
+}
