@@ -18,8 +18,8 @@ type census struct {
 	projects  []projectDays
 }
 
-// templateDays is one template by days, and its durations by weeks, the first of which ends
-// with the 7th day.
+// templateDays is one template by days, and its durations by weeks, of which the first are
+// the first seven days.
 type templateDays struct {
 	name  string
 	days  []sums
@@ -29,8 +29,8 @@ type templateDays struct {
 // projectDays is one project.
 type projectDays struct {
 	name   string
-	chosen bool // by the filter
-	runs   int64
+	chosen bool     // by the filter
+	runs   []int64  // by week
 	busy   []uint64 // a bit for each day
 }
 
@@ -116,11 +116,12 @@ func (c *census) addProject(s *survey, f *found, known *index, chosen *matches) 
 	i := known.of(f.Project)
 	if i == len(c.projects) {
 		c.projects = append(c.projects, projectDays{
-			name: s.texts.At(f.Project), chosen: chosen.match(f.Project, s.texts), busy: make([]uint64, n/64+1),
+			name: s.texts.At(f.Project), chosen: chosen.match(f.Project, s.texts),
+			runs: make([]int64, n/daysPerWeek), busy: make([]uint64, n/64+1),
 		})
 	}
 	p := &c.projects[i]
-	p.runs += int64(f.Count)
+	p.runs[day/daysPerWeek] += int64(f.Count)
 	if !p.isBusy(day) {
 		p.busy[day/64] |= 1 << (day % 64)
 		c.busy[day]++

@@ -2,7 +2,6 @@ package kpi
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"ci-jobs-metrics/internal/significance"
@@ -201,25 +200,21 @@ func (f *finder) stopped() {
 	working := f.workingDays()
 	for i := range f.projects {
 		p := &f.projects[i]
-		s := p.silence(working)
-		if !p.chosen || s.busy < leastBusy || p.runs < MinRuns {
-			continue
-		}
-		perMonth := float64(p.runs) * 30 / float64(s.last-s.first+1)
-		if perMonth < MinRuns {
+		s := f.silence(p, working)
+		if !p.chosen || s.busy < leastBusy || s.runs < MinRuns || s.monthly() < MinRuns {
 			continue
 		}
 		// The first busy day is where its time begins, so it is not one of those drawn.
 		chance := significance.Gap(s.busy-1, s.days-1, s.silent)
 		f.ask(chance, s.silent >= leastSilence && s.silent >= longer*s.longest, func() Finding {
-			return f.stoppedFinding(p, &s, perMonth)
+			return f.stoppedFinding(p, &s)
 		})
 	}
 }
 
 // workingDays are those on which half as many projects are busy as on the usual day: no
 // weekends and holidays, on which a silence says nothing.
-func (f *finder) workingDays() (days []int) {
+func (f *finder) workingDays() []bool {
 	var counts []int
 	for day := f.begin[previous]; day < f.end; day++ {
 		if f.busy[day] > 0 {
@@ -227,53 +222,61 @@ func (f *finder) workingDays() (days []int) {
 		}
 	}
 	slices.Sort(counts)
+	working := make([]bool, f.end)
 	for day := f.begin[previous]; day < f.end; day++ {
-		if 2*f.busy[day] >= max(counts[len(counts)/2], 1) {
-			days = append(days, day)
-		}
+		working[day] = 2*f.busy[day] >= counts[len(counts)/2] && f.busy[day] > 0
 	}
-	return days
+	return working
 }
 
-// A silence is how a project's working days end.
+// A silence is how a project's time ends.
 type silence struct {
-	first, last int // busy days
-	busy        int // working days on which it was busy
-	days        int // all from the first busy one on
-	silent      int // the last of those
-	longest     int // other row of silent days
+	first, last int   // days on which it was busy
+	runs        int64 // in all of the time
+	busy        int   // working days on which it was busy
+	days        int   // working days from its first one on
+	silent      int   // those after its last run
+	longest     int   // other row of working days without a run
 }
 
-func (p *projectDays) silence(working []int) (s silence) {
-	for _, day := range working {
-		switch {
-		case p.isBusy(day):
-			if s.busy == 0 {
-				s.first = day
-			}
-			s.last = day
+// monthly is how many jobs it ran in 30 days until then.
+func (s *silence) monthly() float64 { return float64(s.runs) * 30 / float64(s.last-s.first+1) }
+
+func (f *finder) silence(p *projectDays, working []bool) (s silence) {
+	for _, n := range p.runs[f.begin[previous]/daysPerWeek : f.end/daysPerWeek] {
+		s.runs += n
+	}
+	s.first = f.end
+	for day := f.begin[previous]; day < f.end; day++ {
+		busy := p.isBusy(day)
+		if busy { // also on a weekend
+			s.first, s.last = min(s.first, day), day
 			s.longest, s.silent = max(s.longest, s.silent), 0
+		}
+		if !working[day] || s.first > day {
+			continue
+		}
+		s.days++
+		if busy {
 			s.busy++
-			s.days++
-		case s.busy > 0:
+		} else {
 			s.silent++
-			s.days++
 		}
 	}
 	return s
 }
 
-func (f *finder) stoppedFinding(p *projectDays, s *silence, perMonth float64) Finding {
-	whole := f.period(f.begin[previous], f.end)
+func (f *finder) stoppedFinding(p *projectDays, s *silence) Finding {
 	then, since := f.period(s.first, s.last+1), f.period(s.last+1, f.end)
 	filter := f.filter
 	filter.Projects = []Pattern{Exactly(p.name)}
+	perMonth := s.monthly()
 	return Finding{
 		Kind: Stopped, Projects: []string{p.name}, Versions: []string{},
-		Measure: RunsPerMonth, Expected: perMonth, RunsPerMonth: math.Round(perMonth),
-		Before: Side{then, &perMonth, p.runs, 1}, After: Side{since, new(0.0), 0, 0},
+		Measure: RunsPerMonth, Expected: perMonth, RunsPerMonth: perMonth,
+		Before: Side{then, &perMonth, s.runs, 1}, After: Side{since, new(0.0), 0, 0},
 		Test: tests[Stopped], LookAt: advice[Stopped],
 		Text:     fmt.Sprintf("%s ran %.0f jobs a month, and none since %v.", p.name, perMonth, f.first+dayOf(s.last+1)),
-		Evidence: Evidence{filter, whole},
+		Evidence: Evidence{filter, f.period(f.begin[previous], f.end)},
 	}
 }
