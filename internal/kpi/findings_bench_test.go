@@ -14,22 +14,6 @@ import (
 	"ci-jobs-metrics/internal/ledger/sqlite"
 )
 
-// numbering is a store that numbers jobs but keeps only roll-ups of them: ten million rows
-// take an hour to write that no question reads.
-type numbering struct {
-	ledger.Store
-	last int64
-}
-
-func (n *numbering) Append(_ context.Context, entries []ledger.Entry) ([]ledger.Outcome, error) {
-	outcomes := make([]ledger.Outcome, len(entries))
-	for i := range outcomes {
-		n.last++
-		outcomes[i].Seq = n.last
-	}
-	return outcomes, nil
-}
-
 // BenchmarkFindings asks a large company with 10 million jobs, all of them in stored
 // roll-ups.
 func BenchmarkFindings(b *testing.B) {

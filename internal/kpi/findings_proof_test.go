@@ -121,7 +121,7 @@ func (s *script) ask(t *testing.T, q kpi.Query) *kpi.Findings {
 
 // Nothing and next to nothing make no findings.
 func TestFewJobs(t *testing.T) {
-	for _, days := range []int{1, 7, 30, 90, 800} {
+	for _, days := range []int{1, 30, 800} {
 		var s script
 		s.template = "build"
 		if f := s.ask(t, last(days)); len(f.Items) != 0 || f.Items == nil || f.Tested != 0 || f.After != nil || f.Before != nil {

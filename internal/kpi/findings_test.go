@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,10 +17,27 @@ import (
 	"ci-jobs-metrics/internal/ledger/sqlite"
 )
 
-// seeds is how many companies the findings are tried on: few take a minute less than all.
-var seeds = flag.Uint64("seeds", 2, "how many companies to try the findings on, with and without planted problems")
+// seeds is how many companies the findings are tried on. 20 were looked at when tests and
+// limits were chosen; two take seconds under the race detector, on which everybody waits.
+var seeds = flag.Uint64("seeds", 2, "how many companies to try the findings on, with and without planted problems; all: 20")
 
 var findingsEnd = time.Date(2026, 6, 30, 12, 0, 0, 0, time.UTC)
+
+// numbering is a store that numbers jobs but keeps only roll-ups of them: no finding reads
+// the rows, which take most of the time to write.
+type numbering struct {
+	ledger.Store
+	last int64
+}
+
+func (n *numbering) Append(_ context.Context, entries []ledger.Entry) ([]ledger.Outcome, error) {
+	outcomes := make([]ledger.Outcome, len(entries))
+	for i := range outcomes {
+		n.last++
+		outcomes[i].Seq = n.last
+	}
+	return outcomes, nil
+}
 
 // newLedger is an empty one, whose clock stands at the end of the histories.
 func newLedger(t testing.TB) *ledger.Ledger {
@@ -28,7 +46,7 @@ func newLedger(t testing.TB) *ledger.Ledger {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := ledger.Open(context.Background(), store, ledger.Options{Now: func() time.Time { return findingsEnd }})
+	l, err := ledger.Open(context.Background(), &numbering{Store: store}, ledger.Options{Now: func() time.Time { return findingsEnd }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,19 +170,27 @@ func filtered(t *testing.T, a *kpi.Asker, plants []history.Plant) {
 	}
 }
 
-// Where nothing is planted, nothing is found.
+// Where nothing is planted, nothing is found: in at most 5 % of all answers.
 func TestUnplanted(t *testing.T) {
-	for seed := uint64(1); seed <= *seeds; seed++ {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			t.Parallel()
-			_, a := company(t, seed, false)
-			for _, days := range periods {
-				found := findings(t, a, last(days))
-				t.Logf("seed %2d, last %d days: %d of %d tested", seed, days, len(found.Items), found.Tested)
-				for _, f := range found.Items {
-					t.Errorf("last %d days: %s: %s (q %.3g)", days, f.Kind, f.Text, f.Q)
+	var wrong, answers atomic.Int64
+	t.Run("company", func(t *testing.T) {
+		for seed := uint64(1); seed <= *seeds; seed++ {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				_, a := company(t, seed, false)
+				for _, days := range periods {
+					found := findings(t, a, last(days))
+					t.Logf("seed %2d, last %d days: %d of %d tested", seed, days, len(found.Items), found.Tested)
+					for _, f := range found.Items {
+						t.Logf("%s: %s (q %.3g)", f.Kind, f.Text, f.Q)
+					}
+					answers.Add(1)
+					wrong.Add(int64(min(len(found.Items), 1)))
 				}
-			}
-		})
+			})
+		}
+	})
+	if share := float64(wrong.Load()) / float64(answers.Load()); share > kpi.FalseDiscoveries {
+		t.Errorf("%d of %d answers have a finding where there is nothing", wrong.Load(), answers.Load())
 	}
 }

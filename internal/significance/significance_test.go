@@ -244,7 +244,7 @@ func TestNothingChanged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(3, uint64(len(name))))
-			const tries = 4000
+			const tries = 1500
 			var p []float64
 			for range tries {
 				c := make(r)
