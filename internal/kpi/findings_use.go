@@ -108,8 +108,7 @@ func (f *finder) outdatedVersion(t int, version uint32) {
 	}
 	n = len(m.left) + len(m.stayed)
 	p := significance.Binomial(float64(n), float64(len(m.left)), 0.5)
-	matters := half+grace < f.end && float64(len(m.left)) >= mostMoved*float64(n)
-	f.ask(p, matters, func() Finding { return f.outdatedFinding(t, version, &m) })
+	f.ask(p, float64(len(m.left)) >= mostMoved*float64(n), func() Finding { return f.outdatedFinding(t, version, &m) })
 }
 
 // movesFrom sorts the projects that ran a version by whether they moved. One that runs both,

@@ -329,14 +329,19 @@ func TestRoseProjects(t *testing.T) {
 	}
 }
 
-// A rate at the limit exceeds it no more often than the level, also if it differs by day
-// and project; one of twice as much is found.
+// A rate at the limit exceeds it no more often than the level, although all hits of
+// a project are on bad days; three times the limit is found.
 func TestExceeds(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	sample := func(rate float64) float64 {
 		var c cube
 		for i := range 30 {
-			c[0] = append(c[0], counts(r, func(int) (int, float64) { return 1 + 20/(i+1), 2 * rate * r.Float64() }))
+			c[0] = append(c[0], counts(r, func(int) (int, float64) {
+				if r.IntN(10) == 0 { // a bad day
+					return 1 + 20/(i+1), 10 * rate
+				}
+				return 1 + 20/(i+1), 0
+			}))
 			c[1] = append(c[1], nil)
 		}
 		var projects []significance.Count
@@ -350,7 +355,7 @@ func TestExceeds(t *testing.T) {
 		p = append(p, sample(0.02))
 	}
 	atMost(t, p, 0.05)
-	if found := sample(0.06); found > 1e-4 {
+	if found := sample(0.06); found > 1e-3 {
 		t.Errorf("three times the limit: p %g", found)
 	}
 }
