@@ -33,7 +33,7 @@ func proved(t *testing.T, a *kpi.Asker, f *kpi.Finding) {
 	case kpi.SuccessFell:
 		same(t, f, "before", f.Before.Value, before.SuccessRate)
 		same(t, f, "after", f.After.Value, after.SuccessRate)
-		same(t, f, "cost", f.Cost, new((after.HoursLost-before.HoursLost*ended(after)/ended(before))/months))
+		same(t, f, "cost", f.Cost, new(max((after.HoursLost-before.HoursLost*ended(after)/ended(before))/months, 0)))
 	case kpi.Slower:
 		same(t, f, "before", f.Before.Value, before.Durations.P95)
 		same(t, f, "after", f.After.Value, after.Durations.P95)
