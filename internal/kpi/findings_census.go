@@ -146,12 +146,7 @@ func (c *census) addTemplate(s *survey, f *found) {
 
 // sweep visits all cells from a day to the end of the period.
 func (s *survey) sweep(ctx context.Context, a *Asker, from rollup.Day, begin func() func(*found)) (rollup.AsOf, error) {
-	scan := rollup.Scan{Ranges: []rollup.Range{{From: s.calendar.First(from), To: s.Period.slots().To}}}
-	return a.ledger.Scan(ctx, scan, func(texts *rollup.Texts) func(rollup.Part) {
-		s.texts, s.templates, s.names = texts, map[string]int{}, nil
-		visit := begin()
-		return func(p rollup.Part) { s.visit(&p, visit) }
-	})
+	return s.scan(ctx, a, rollup.Scan{Ranges: []rollup.Range{{From: s.calendar.First(from), To: s.Period.slots().To}}}, begin)
 }
 
 // An index numbers texts from 0 on, in the order in which they are met.

@@ -66,7 +66,7 @@ func TestQuestionsFail(t *testing.T) {
 			t.Errorf("%s of no period: %v", what, err)
 		}
 		q.Period = kpi.Period{From: w.now().Add(-time.Hour), To: w.now()}
-		if _, _, err := q.ask(ended(t), w.Asker); err == nil {
+		if _, _, err := q.ask(over(t), w.Asker); err == nil {
 			t.Errorf("%s was answered, though nobody waited", what)
 		}
 		q.Sort = "colour"
@@ -77,7 +77,7 @@ func TestQuestionsFail(t *testing.T) {
 	}
 }
 
-func ended(t *testing.T) context.Context {
+func over(t *testing.T) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	return ctx

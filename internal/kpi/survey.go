@@ -111,7 +111,12 @@ const (
 // ask calls begin, and what that returns with every cell that the query is about. Both may
 // come to nothing and begin anew.
 func (s *survey) ask(ctx context.Context, a *Asker, begin func() func(*found)) (Meta, error) {
-	scan := rollup.Scan{Ranges: s.ranges(), Template: s.onlyTemplate()}
+	asOf, err := s.scan(ctx, a, rollup.Scan{Ranges: s.ranges(), Template: s.onlyTemplate()}, begin)
+	return s.meta(asOf), err
+}
+
+// scan is ask for other ranges than those of the query.
+func (s *survey) scan(ctx context.Context, a *Asker, scan rollup.Scan, begin func() func(*found)) (rollup.AsOf, error) {
 	limited, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	s.ctx, s.stop = limited, stop
@@ -124,7 +129,7 @@ func (s *survey) ask(ctx context.Context, a *Asker, begin func() func(*found)) (
 	if err != nil && ctx.Err() == nil && limited.Err() != nil {
 		err = context.Cause(limited)
 	}
-	return s.meta(asOf), err
+	return asOf, err
 }
 
 func (s *survey) meta(asOf rollup.AsOf) Meta {
