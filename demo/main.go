@@ -1,7 +1,8 @@
 // Command demo plays what happens in a company's CI, on this machine and with the
 // real programs: job pods, each with a directory that its containers share, an
 // exporter beside the job, and the after_script of the README; and a receiver that
-// is killed in the middle of it. It ends with the metrics that came of it.
+// is killed in the middle of it, with 90 days of a made-up company in its ledger. It ends with
+// the metrics that came of it.
 //
 // make demo builds the programs and runs it. It fails if a job was lost or counted
 // twice.
@@ -13,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -43,9 +45,10 @@ func main() {
 type demo struct {
 	stage
 	bin     string
-	dir     string // everything it writes
-	script  string // the after_script
-	address string // of the receiver
+	dir     string             // everything it writes
+	script  string             // the after_script
+	address string             // of the receiver
+	before  map[string]float64 // its counters before any pod
 }
 
 func run(ctx context.Context, bin, readme string, out io.Writer) (err error) {
@@ -63,11 +66,22 @@ func run(ctx context.Context, bin, readme string, out io.Writer) (err error) {
 	if d.address, err = freeAddress(ctx); err != nil {
 		return err
 	}
+	if err := d.remember(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
 	receiver, err := d.startReceiver(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, receiver.stop()) }()
+	page, err := d.get(ctx, "/metrics/jobs")
+	if err != nil {
+		return err
+	}
+	_, d.before = counters(page)
 
 	d.title("Job pods: each an exporter, and a job whose last act is the README's after_script")
 	var pods sync.WaitGroup
@@ -116,24 +130,23 @@ func (d *demo) show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.title("GET /metrics/jobs, without the buckets of the histograms")
-	counted := 0
-	for line := range strings.Lines(page) {
-		if !strings.Contains(line, "_bucket{") {
-			fmt.Fprint(d.out, line)
+	d.title("What that added to GET /metrics/jobs, without the buckets of histograms")
+	counted := 0.0
+	series, values := counters(page)
+	for _, name := range series {
+		added := values[name] - d.before[name]
+		if added == 0 {
+			continue
 		}
-		if name, value, ok := strings.Cut(line, "} "); ok && strings.HasPrefix(name, "cijob_runs_total{") {
-			var n int
-			if _, err := fmt.Sscan(value, &n); err != nil {
-				return fmt.Errorf("reading %q: %w", line, err)
-			}
-			counted += n
+		fmt.Fprintf(d.out, "%s %v\n", name, math.Round(added*1e6)/1e6)
+		if strings.HasPrefix(name, "cijob_runs_total{") {
+			counted += added
 		}
 	}
-	if counted != len(jobs) {
-		return fmt.Errorf("%d jobs count, want %d", counted, len(jobs))
+	if counted != float64(len(jobs)) {
+		return fmt.Errorf("%v jobs count, want %d", counted, len(jobs))
 	}
-	d.title(fmt.Sprintf("%d jobs ran, %d count: none was lost, none counts twice", len(jobs), counted))
+	d.title(fmt.Sprintf("%d jobs ran, %d count: none was lost, none counts twice", len(jobs), len(jobs)))
 	return nil
 }
 
@@ -143,8 +156,12 @@ func (d *demo) stay(ctx context.Context) error {
 		return nil
 	}
 	fmt.Fprintf(d.out, `
-The receiver stays up until Ctrl-C. Have a look:
+The receiver stays up until Ctrl-C. Have a look in a browser:
+  http://%[1]s/           how the templates do
+  http://%[1]s/improve    where to improve
+or ask:
   curl http://%[1]s/metrics
+  curl 'http://%[1]s/api/v1/templates?last=90d&sort=-hours_lost&limit=5'
 Add a job of your own:
   curl -G -d status=failed -d project=my/project -d name=my_template http://%[1]s/steps
 `, d.address)

@@ -129,7 +129,7 @@ type receiver struct {
 }
 
 func (d *demo) startReceiver(ctx context.Context) (*receiver, error) {
-	d.title("A receiver with a fresh ledger on http://" + d.address)
+	d.title("A receiver with this ledger on http://" + d.address)
 	r := &receiver{demo: d}
 	return r, r.start(ctx)
 }
@@ -137,7 +137,7 @@ func (d *demo) startReceiver(ctx context.Context) (*receiver, error) {
 func (r *receiver) start(ctx context.Context) error {
 	d := r.demo
 	r.cmd = exec.Command(filepath.Join(d.bin, "receiver"), "--web.listen-address="+d.address,
-		"--ledger=sqlite:"+filepath.Join(d.dir, "ledger.db"))
+		"--ledger=sqlite:"+d.ledger())
 	r.cmd.Stderr = d.lines("receiver")
 	r.cmd.SysProcAttr = apart()
 	r.cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // flags of your own receiver are not meant

@@ -25,12 +25,12 @@ func TestQuestions(t *testing.T) {
 	r.want(t, "/api/v1/problems", 200, `"project":"CI_PROJECT_PATH"`)
 	r.want(t, "/api/v1/overview?last=soon", 400, `"parameter":"last"`)
 	r.want(t, "/api/v1", 404, "/api/v1/overview") // is led to /api/v1/
-	r.want(t, "/", 200, `href="/api/v1/overview"`, `href="/api/v1/openapi.json"`)
 	r.want(t, "/metrics/self", 200,
 		`cijob_receiver_questions_total{question="overview"} 1`,
 		`cijob_receiver_questions_total{question="problems"} 1`,
 		`cijob_receiver_questions_total{question="versions"} 0`,
 		"cijob_receiver_question_duration_seconds_count 4\n")
+	r.want(t, "/", 200, `href="/api/v1/overview`, `href="/api/v1/openapi.json"`)
 	if response, body := ask(t, r.client, http.MethodPost, r.url+"/api/v1/overview", "", ""); response.StatusCode != 405 || response.Header.Get("Allow") != "GET, HEAD" {
 		t.Errorf("POST: %s: %s", response.Status, body)
 	}

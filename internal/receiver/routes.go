@@ -8,6 +8,7 @@ import (
 	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/exposition"
 	"ci-jobs-metrics/internal/job"
+	"ci-jobs-metrics/internal/kpi"
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/page"
 	"ci-jobs-metrics/internal/steps"
@@ -26,6 +27,7 @@ func (r *Receiver) routes(h *health) http.Handler {
 		Logger:   r.opts.Logger,
 		Asked:    h.asked,
 		Turns:    turns,
+		Findings: page.FindingsOf(kpi.New(r.ledger)),
 	})
 	mux := http.NewServeMux()
 	mux.Handle(steps.Path, steps.Handler(steps.Options{ // every method: HEAD must not count as a GET
