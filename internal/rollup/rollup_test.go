@@ -48,7 +48,8 @@ func inOrder(a, b rollup.Key) int {
 }
 
 // A machine is roll-ups and their store, which take one small step after the other, also
-// while a scan reads. Its mutex makes it one at a time.
+// while a scan reads: from its goroutines, that a test must not end. Its mutex makes it one
+// at a time.
 type machine struct {
 	testing.TB
 	*rollup.Rollups
@@ -168,7 +169,8 @@ func (m *machine) merge() {
 		}
 		b, err := m.save.Merge(k, stored)
 		if err != nil {
-			m.Fatal(err)
+			m.Error(err)
+			return
 		}
 		m.merged = append(m.merged, b)
 	}
@@ -262,14 +264,16 @@ func (m *machine) scanFrom(store rollup.Loader) {
 	least, prunes := len(m.rows), m.prunes
 	var s scanned
 	asOf, err := m.Scan(m.Context(), store, q, s.begin)
-	if err != nil {
-		m.Fatal(err)
-	}
-	if asOf.Row < int64(least) || asOf.Row > int64(len(m.rows)) {
-		m.Fatalf("as of row %d: there were %d, and are %d now", asOf.Row, least, len(m.rows))
-	}
-	if m.pruning == nil && m.prunes == prunes { // else it may have found what was being pruned
-		s.compare(m, m.rows[:asOf.Row], m.pruned, q)
+	switch {
+	case err != nil:
+		m.Error(err)
+	case asOf.Row < int64(least) || asOf.Row > int64(len(m.rows)):
+		m.Errorf("as of row %d: there were %d, and are %d now", asOf.Row, least, len(m.rows))
+	case m.pruning != nil || m.prunes != prunes: // it may have found what was being pruned
+	default:
+		if differs := s.differ(m.rows[:asOf.Row], m.pruned, q); differs != "" {
+			m.Error(differs)
+		}
 	}
 }
 
@@ -299,6 +303,9 @@ func TestScans(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t, seed, zone(t, zones[seed%uint64(len(zones))]))
 			for range 200 {
+				if t.Failed() {
+					return
+				}
 				switch {
 				case m.r.IntN(100) == 0:
 					m.crash()
