@@ -87,6 +87,7 @@ var questions = []question{
 	{name: "project", ask: (*api).project, takes: "name " + period + "template version status " + series},
 	{name: "versions", ask: (*api).versions, takes: period + filters + table, columns: kpi.VersionColumns, sort: "-jobs"},
 	{name: "failures", ask: (*api).failures, takes: period + filters + page, moving: true},
+	{name: "findings", ask: (*api).findings, takes: period + "template project"},
 	{name: "problems", ask: (*api).problems, takes: "template project " + table, columns: problemColumns, sort: "-last", moving: true},
 }
 

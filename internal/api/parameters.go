@@ -159,6 +159,9 @@ func (d *decoder) readInterval() error {
 }
 
 func (d *decoder) readFormat() error {
+	if !d.takes("format") {
+		return nil
+	}
 	switch format := d.get("format", ""); {
 	case format == "csv":
 		d.csv = true
