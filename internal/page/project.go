@@ -60,7 +60,7 @@ func (v *visit) unused(a *asked, all []kpi.Usage) error {
 		})
 	}
 	t.Empty = "It uses all that others use."
-	if t.Pages = v.pager(t.ID, unusedOffset, len(all), offset, unusedRows, len(shown)); t.Pages != nil {
+	if t.Pages = v.pager(t, unusedOffset, len(all), offset, unusedRows, len(shown)); t.Pages != nil {
 		t.Pages.Of = "" // it is no number of the answer's
 	}
 	return nil

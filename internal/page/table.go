@@ -55,6 +55,7 @@ type name struct {
 
 // A pager leads through a table.
 type pager struct {
+	Title           string // of the table
 	Rows, Total     string
 	Of              string // where in the answer Total is
 	Value           string // of Total
@@ -125,13 +126,13 @@ func (v *visit) sorting(t *table, a *asked, column string, down bool) *sorting {
 
 // pages adds the way to the other rows.
 func (t *table) pages(v *visit, a *asked, total, rows int) {
-	t.Pages = v.pager(t.ID, a.part.prefix+"offset", total, a.Cut.Offset, a.Cut.Limit, rows)
+	t.Pages = v.pager(t, a.part.prefix+"offset", total, a.Cut.Offset, a.Cut.Limit, rows)
 	if a.Cut.Offset >= total && total > 0 {
 		t.Empty = "The table has fewer rows than that."
 	}
 }
 
-func (v *visit) pager(id, parameter string, total, offset, limit, rows int) *pager {
+func (v *visit) pager(t *table, parameter string, total, offset, limit, rows int) *pager {
 	if total == 0 {
 		return nil
 	}
@@ -140,9 +141,9 @@ func (v *visit) pager(id, parameter string, total, offset, limit, rows int) *pag
 		if offset > 0 {
 			value = whole(offset)
 		}
-		return v.address.with(parameter, value).String() + "#" + id
+		return v.address.with(parameter, value).String() + "#" + t.ID
 	}
-	p := &pager{Rows: "none", Total: count(float64(total)), Of: "total", Value: whole(total)}
+	p := &pager{Title: t.Title, Rows: "none", Total: count(float64(total)), Of: "total", Value: whole(total)}
 	if rows > 0 {
 		p.Rows = count(float64(offset+1)) + " – " + count(float64(offset+rows))
 	}
