@@ -143,6 +143,14 @@ func (b *browser) ready(t *testing.T, condition string) {
 	}
 }
 
+// click clicks where an element is, whatever may be before it.
+func (b *browser) click(t *testing.T, selector string) {
+	t.Helper()
+	at := value[[]float64](t, b, fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.scrollIntoView({ block: 'center' });
+		const r = e.getClientRects()[0]; return [r.x + Math.min(r.width / 2, 20), r.y + r.height / 2] })()`, selector))
+	b.run(t, chromedp.MouseClickXY(at[0], at[1]))
+}
+
 // value is what an expression is in the page.
 func value[T any](t *testing.T, b *browser, expression string) (v T) {
 	t.Helper()

@@ -135,7 +135,8 @@ func TestPageFills(t *testing.T) {
 	b.sound(t, "empty")
 	b.shoot(t, "empty-1280-light")
 	b.barriers(t, axe(t), "empty")
-	b.run(t, chromedp.Click(`[data-copy]`), chromedp.WaitVisible(`//button[contains(., "Copied") or contains(., "Selected")]`))
+	b.click(t, `[data-copy]`)
+	b.ready(t, `/Copied|Selected/.test(document.querySelector('[data-copy]').textContent)`)
 	if _, err := fetch(s.url("/steps?name=dotnet_build&project=shop/web&status=success&duration=95")); err != nil {
 		t.Fatal(err)
 	}
@@ -156,10 +157,10 @@ func TestPageVisit(t *testing.T) {
 	if rows := value[int](t, b, `document.querySelectorAll('#templates tbody tr').length`); rows != 3 {
 		t.Errorf("%d templates are called helm", rows)
 	}
-	b.run(t, chromedp.Click(`.chip`))
+	b.click(t, `.chip`)
 	b.ready(t, `!location.search.includes('template')`)
 
-	b.run(t, chromedp.Click(`//div[@id="templates"]//th[contains(., "Success rate")]/a[1]`))
+	b.click(t, `#templates th:nth-child(4) a`)
 	b.ready(t, `location.search.includes('sort=-success_rate')`)
 	sorted := value[bool](t, b, `(() => { const n = [...document.querySelectorAll('#templates tbody tr td:nth-child(4) > data')].map((d) => Number(d.value));
 		return n.length > 5 && n.every((v, i) => i === 0 || v <= n[i - 1]) })()`)
@@ -167,12 +168,12 @@ func TestPageVisit(t *testing.T) {
 		t.Error("it is not sorted by success rate")
 	}
 	name := value[string](t, b, `document.querySelector('#templates tbody a').textContent`)
-	b.run(t, chromedp.Click(`#templates tbody a`))
+	b.click(t, `#templates tbody a`)
 	b.ready(t, `location.pathname === '/template'`)
 	if got := value[string](t, b, `document.querySelector('h1 bdi').textContent + location.search`); got != name+"?last=90d&name="+name {
 		t.Errorf("%s leads to %s", name, got)
 	}
-	b.run(t, chromedp.NavigateBack())
+	b.run(t, chromedp.Evaluate(`history.back()`, nil))
 	b.ready(t, `location.pathname === '/'`)
 	if got := value[string](t, b, `location.search`); got != "?last=90d&sort=-success_rate" {
 		t.Errorf("back at %s", got)

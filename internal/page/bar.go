@@ -89,6 +89,9 @@ func (v *visit) choosePeriod(b *bar, m *kpi.Meta) {
 	b.From, b.To = m.Period.From.Format("2006-01-02T15:04"), m.Period.To.Format("2006-01-02T15:04")
 	b.Period = fromTo(m.Period.From, m.Period.To)
 	b.Previous = "compared with the " + lengthOf(m.Period) + " before"
+	if !v.comparable {
+		b.Previous = "the " + lengthOf(m.Period) + " before can't be compared: the first job is of " + v.begin.Format(toDay)
+	}
 }
 
 // fromTo is a period in words.

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"context"
 	"math"
 	"strings"
 
@@ -39,6 +40,24 @@ func (m *measure) change(before string, c *kpi.Compared) change {
 	}
 	ratio := *current / *previous - 1
 	return m.judge(ch, ratio, relative(ratio), c)
+}
+
+// compare says whether the period before can be compared with the one that is shown. It
+// can't if the first job came in the middle of it: everything would seem to grow.
+func (v *visit) compare(ctx context.Context) error {
+	p := v.asked[v.view.parts[0].question].Query.Period
+	if p.To.IsZero() {
+		return nil
+	}
+	begin := v.Ledger.Created()
+	first, err := v.Ledger.Jobs(ctx, []int64{1}) // there is none if it is past the retention of jobs
+	if len(first) > 0 && first[0].Job.Finished.Before(begin) {
+		begin = first[0].Job.Finished
+	}
+	const little = 20 // parts of a period of which one does not matter
+	v.comparable = !begin.After(p.Previous().From.Add(length(p) / little))
+	v.begin = begin.In(v.asker.Zone())
+	return err
 }
 
 // relative is how much more or less there is, without the direction.

@@ -80,13 +80,13 @@ type tile struct {
 }
 
 // tiles are those of an answer.
-func tiles(c *kpi.Compared, series []kpi.Point, measures ...*measure) (made []tile) {
+func (v *visit) tiles(c *kpi.Compared, series []kpi.Point, measures ...*measure) (made []tile) {
 	for _, m := range measures {
 		t := tile{
 			Title: m.title, Help: m.help, Number: m.number("current", &c.Current),
 			Spark: m.spark(series),
 		}
-		if c.Previous.Jobs > 0 {
+		if v.comparable && c.Previous.Jobs > 0 {
 			t.Change = m.change("previous", c)
 		}
 		if m.field == successRate.field {

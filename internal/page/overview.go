@@ -21,7 +21,7 @@ func (v *visit) overview(ctx context.Context) error {
 	if v.nothing(&o.Meta, &o.Compared) {
 		return nil
 	}
-	v.document.Tiles = tiles(&o.Compared, o.Series, jobs, successRate, projects.called("Active projects"), templates.called("Templates in use"), ciHours, hoursLost)
+	v.document.Tiles = v.tiles(&o.Compared, o.Series, jobs, successRate, projects.called("Active projects"), templates.called("Templates in use"), ciHours, hoursLost)
 	v.document.Charts = []chart{v.stack(&a, o.Series), v.band(&a, o.Series)}
 	if err := v.findings(ctx, a.Query, mostFindings); err != nil {
 		return err

@@ -21,7 +21,7 @@ func (v *visit) project(ctx context.Context) error {
 	if v.nothing(&p.Meta, &p.Compared) {
 		return nil
 	}
-	v.document.Tiles = tiles(&p.Compared, p.Series, jobs, successRate, templates.called("Templates in use"), ciHours, hoursLost, flaky)
+	v.document.Tiles = v.tiles(&p.Compared, p.Series, jobs, successRate, templates.called("Templates in use"), ciHours, hoursLost, flaky)
 	v.document.Charts = []chart{v.stack(&a, p.Series), v.band(&a, p.Series)}
 	if _, err := v.templateRows(ctx, "templates", "Templates it uses", jobs, successRate, p50, p95, ciHours, hoursLost, flaky); err != nil {
 		return err

@@ -19,7 +19,7 @@ func (v *visit) templateRows(ctx context.Context, id, title string, measures ...
 	t := v.tableOf(&a, id, title).text(v, &a, "Template", "template").measures(v, &a, measures...).trend(&p.Period)
 	for i := range p.Items {
 		r := &p.Items[i]
-		row := append([]cell{v.named("template", r.Template)}, cells(item(i), &r.Compared, measures...)...)
+		row := append([]cell{v.named("template", r.Template)}, v.cells(item(i), &r.Compared, measures...)...)
 		t.Rows = append(t.Rows, append(row, trendCells(&p.Period, r.Trend)...))
 	}
 	t.Empty = "No template was used."
@@ -39,7 +39,7 @@ func (v *visit) projectRows(ctx context.Context, id, title string, measures ...*
 		column("Last job", false).trend(&p.Period)
 	for i := range p.Items {
 		r := &p.Items[i]
-		row := append([]cell{v.named("project", r.Project)}, cells(item(i), &r.Compared, measures...)...)
+		row := append([]cell{v.named("project", r.Project)}, v.cells(item(i), &r.Compared, measures...)...)
 		t.Rows = append(t.Rows, append(append(row, dayCell(r.LastDay)), trendCells(&p.Period, r.Trend)...))
 	}
 	t.Empty = "No project had a job."
@@ -68,7 +68,7 @@ func (v *visit) versionRows(ctx context.Context, measures ...*measure) error {
 		if r.Version == "" { // a value that is empty is one too
 			only.values["version"] = []string{""}
 		}
-		row := append([]cell{{Name: &name{Text: r.Version, Link: only.fromStart().String()}}, {Number: &part}}, cells(item(i), &r.Compared, measures...)...)
+		row := append([]cell{{Name: &name{Text: r.Version, Link: only.fromStart().String()}}, {Number: &part}}, v.cells(item(i), &r.Compared, measures...)...)
 		t.Rows = append(t.Rows, append(append(row, dayCell(r.FirstDay), dayCell(r.LastDay)), trendCells(&p.Period, r.Trend)...))
 	}
 	t.Empty = "No version was used."

@@ -36,7 +36,27 @@ func (m *measure) spark(series []kpi.Point) *spark {
 		}
 		values = append(values, *v)
 	}
-	return sparkOf(values, m.level)
+	return sparkOf(averages(values, length(kpi.Period{From: series[0].From, To: series[len(series)-1].To})), m.level)
+}
+
+// averages are those of a week up to each day, for what is longer than two: so weekends do
+// not hide where it goes.
+func averages(values []float64, long time.Duration) []float64 {
+	const week = 7
+	if long < 2*week*24*time.Hour || len(values) < 2*week || len(values) > int(long.Hours()/24)+1 {
+		return values // of hours neither
+	}
+	var smooth []float64
+	for i := week; i <= len(values); i++ {
+		sum, n := 0.0, 0.0
+		for _, v := range values[i-week : i] {
+			if !math.IsNaN(v) {
+				sum, n = sum+v, n+1
+			}
+		}
+		smooth = append(smooth, sum/n) // NaN where there is none
+	}
+	return smooth
 }
 
 // inPart says whether a point is shorter than the others: the first or last one, cut by the
@@ -67,7 +87,7 @@ func trend(days []int64, cutFirst, cutLast bool) *spark {
 	for i, n := range days {
 		values[i] = float64(n)
 	}
-	return sparkOf(values, false)
+	return sparkOf(averages(values, time.Duration(len(days))*24*time.Hour), false)
 }
 
 // sparkOf draws values, of which NaN is none. It begins at zero unless it is a level.

@@ -99,7 +99,8 @@ func (t *table) trend(p *kpi.Period) *table {
 	if length(*p) < leastSpark*24*time.Hour {
 		return t
 	}
-	return t.column("Jobs by day", false)
+	t.Columns = append(t.Columns, heading{Title: "Trend", Help: "jobs by day, as averages of a week"})
+	return t
 }
 
 // sorting sorts by a column: numbers first downwards, and turns with the next click.
@@ -157,11 +158,11 @@ func (v *visit) pager(t *table, parameter string, total, offset, limit, rows int
 }
 
 // cells are the measures of a row, each with its change.
-func cells(path string, c *kpi.Compared, measures ...*measure) (row []cell) {
+func (v *visit) cells(path string, c *kpi.Compared, measures ...*measure) (row []cell) {
 	for _, m := range measures {
 		n := m.number(path+".current", &c.Current)
 		one := cell{Number: &n}
-		if ch := m.change(path+".previous", c); ch.Arrow != "same" {
+		if ch := m.change(path+".previous", c); v.comparable && ch.Arrow != "same" {
 			one.Change = &ch
 		}
 		row = append(row, one)

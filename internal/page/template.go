@@ -20,9 +20,9 @@ func (v *visit) template(ctx context.Context) error {
 	if v.nothing(&t.Meta, &t.Compared) {
 		return nil
 	}
-	v.document.Tiles = tiles(&t.Compared, t.Series, jobs, successRate, projects.called("Active projects"), p50, p95, ciHours, hoursLost, flaky)
+	v.document.Tiles = v.tiles(&t.Compared, t.Series, jobs, successRate, projects.called("Active projects"), p50, p95, ciHours, hoursLost, flaky)
 	v.document.Charts = []chart{v.stack(&a, t.Series), v.band(&a, t.Series), v.heat(&a, t), v.distribution(&a, t)}
-	if _, err := v.projectRows(ctx, "projects", "Projects that use it", jobs, successRate, p50, p95, ciHours, hoursLost, flaky); err != nil {
+	if _, err := v.projectRows(ctx, "projects", "Projects that use it", jobs, successRate, p50, p95, ciHours, hoursLost); err != nil {
 		return err
 	}
 	if err := v.versionRows(ctx, jobs, projects.neutral(), successRate, p50, hoursLost.neutral()); err != nil {

@@ -23,6 +23,9 @@ type visit struct {
 	address  address
 	asked    map[string]asked // by question
 	document document
+
+	begin      time.Time // of what is recorded
+	comparable bool      // with the period before
 }
 
 // An asked is what one of the page's questions asks.
@@ -145,6 +148,9 @@ func (v *visit) compute(ctx context.Context, noted []api.Problem) error {
 	}
 	defer done()
 	v.frame(len(noted))
+	if err := v.compare(ctx); err != nil {
+		return err
+	}
 	if v.version.Last == 0 && v.view.path != problemsPath { // there may be problems without a job
 		v.document.welcome(v.request, len(noted))
 		return nil
