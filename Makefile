@@ -36,7 +36,7 @@ test: deps prometheus promtool ## Run all tests, with what they need installed o
 	cd bench/scrape && $(GO) test -count=1 ./...
 
 .PHONY: deps
-deps: ## Install the programs that tests use: curl, strace, ip, Chromium, dash, busybox, a C compiler for the race detector
+deps: ## Install the programs that tests use: curl, strace, ip, Chromium, npm, dash, busybox, a C compiler for the race detector
 	@scripts/deps
 
 .PHONY: lint
