@@ -95,9 +95,18 @@ func evidenceOf(f *kpi.Finding) []Evidence {
 		e = append(e, Evidence{"Version", f.Versions[0], f.Versions[1]})
 	}
 	if len(f.Projects) > 0 && f.Kind != kpi.Stopped {
-		e = append(e, Evidence{"Projects", "", strings.Join(f.Projects, ", ")})
+		e = append(e, Evidence{"Projects", "", some(f.Projects)})
 	}
 	return e
+}
+
+// some are the first few names: the API has more of them.
+func some(names []string) string {
+	const few = 3
+	if len(names) <= few {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
 func runs(s *kpi.Side) string {

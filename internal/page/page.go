@@ -45,7 +45,7 @@ type Finding struct {
 	Kind     string // in one word
 	Title    string
 	Text     string
-	Cost     *float64 // CI hours of the period; nil: not known
+	Cost     *float64 // CI hours in 30 days; nil: not known
 	Link     string   // to a page that shows it; empty: there is none
 	Evidence []Evidence
 }
