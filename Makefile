@@ -79,6 +79,11 @@ soak: ## Overload a receiver for SOAK=10m, and judge what becomes of jobs, times
 footprint: ## Measure the exporter's size, memory and speed beside a minimal program, RUNS=200 of each
 	@scripts/footprint $(RUNS)
 
+.PHONY: screenshots
+screenshots: ## Make the images of the README in docs/img anew, from made-up history
+	@mkdir -p docs/img
+	$(GO) test ./test -count=1 -run '^TestImages$$' -images $(CURDIR)/docs/img
+
 .PHONY: clean
 clean: ## Remove what was built
 	rm -rf bin

@@ -115,10 +115,12 @@ func judgedJobs(s *kpi.Stats) float64 {
 	return float64(s.Statuses.Success + s.Statuses.Failed + s.Statuses.TimedOut)
 }
 
-// lossIsCertain is for what comes with failures: their number tells how much is chance.
+// lossIsCertain is for what comes with failures: their number tells how much is chance. Less
+// that is lost only because less is run is no better.
 func lossIsCertain(c *kpi.Compared, by float64) bool {
 	lost := func(s *kpi.Stats) int64 { return s.Statuses.Failed + s.Statuses.TimedOut }
-	return math.Abs(by) >= 0.1 && apart(lost(&c.Current), lost(&c.Previous))
+	perJob := c.Current.HoursLost*float64(c.Previous.Jobs) - c.Previous.HoursLost*float64(c.Current.Jobs)
+	return math.Abs(by) >= 0.1 && perJob > 0 == (by > 0) && apart(lost(&c.Current), lost(&c.Previous))
 }
 
 func flakyIsCertain(c *kpi.Compared, by float64) bool {

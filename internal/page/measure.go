@@ -14,8 +14,9 @@ type measure struct {
 	better int // 1: more is better, -1: less is, 0: neither
 	// certain says whether a change is too large for chance.
 	certain func(c *kpi.Compared, by float64) bool
-	points  bool // changes are told in points of a percentage
-	level   bool // it does not grow with the length of a period
+	points  bool    // changes are told in points of a percentage
+	level   bool    // it does not grow with the length of a period
+	span    float64 // how much the axis of a spark has at least; 0: it begins at zero
 }
 
 func (m *measure) number(path string, s *kpi.Stats) number {
@@ -39,7 +40,7 @@ var (
 	jobs = &measure{column: "jobs", field: "jobs", title: "Jobs", help: "finished, whatever their status",
 		of: func(s *kpi.Stats) *float64 { return float(s.Jobs) }, text: inCount}
 	successRate = &measure{column: "success_rate", field: "success_rate", title: "Success rate", help: "of those that passed, failed or timed out",
-		of: func(s *kpi.Stats) *float64 { return s.SuccessRate }, text: inPercent, better: 1, certain: rateIsCertain, points: true, level: true}
+		of: func(s *kpi.Stats) *float64 { return s.SuccessRate }, text: inPercent, better: 1, certain: rateIsCertain, points: true, level: true, span: 0.2}
 	projects = &measure{column: "projects", field: "projects", title: "Projects", help: "with at least one job",
 		of: func(s *kpi.Stats) *float64 { return float(int64(s.Projects)) }, text: inCount, better: 1, certain: projectsAreCertain}
 	templates = &measure{column: "templates", field: "templates", title: "Templates", help: "with at least one job",

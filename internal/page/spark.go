@@ -36,7 +36,7 @@ func (m *measure) spark(series []kpi.Point) *spark {
 		}
 		values = append(values, *v)
 	}
-	return sparkOf(averages(values, length(kpi.Period{From: series[0].From, To: series[len(series)-1].To})), m.level)
+	return sparkOf(averages(values, length(kpi.Period{From: series[0].From, To: series[len(series)-1].To})), m.span)
 }
 
 // averages are those of a week up to each day, for what is longer than two: so weekends do
@@ -87,11 +87,12 @@ func trend(days []int64, cutFirst, cutLast bool) *spark {
 	for i, n := range days {
 		values[i] = float64(n)
 	}
-	return sparkOf(averages(values, time.Duration(len(days))*24*time.Hour), false)
+	return sparkOf(averages(values, time.Duration(len(days))*24*time.Hour), 0)
 }
 
-// sparkOf draws values, of which NaN is none. It begins at zero unless it is a level.
-func sparkOf(values []float64, level bool) *spark {
+// sparkOf draws values, of which NaN is none. Its axis begins at zero, or, if there is a span,
+// where it has that at least: small changes must not look like large ones.
+func sparkOf(values []float64, span float64) *spark {
 	low, high, n := math.Inf(1), math.Inf(-1), 0
 	for _, v := range values {
 		if !math.IsNaN(v) {
@@ -101,12 +102,10 @@ func sparkOf(values []float64, level bool) *spark {
 	if n < leastSpark || low == 0 && high == 0 {
 		return nil
 	}
-	if !level {
-		low = 0
+	if span == 0 {
+		span = high
 	}
-	if high <= low {
-		high = low + 1
-	}
+	low = min(low, high-span)
 	return draw(values, func(v float64) float64 {
 		return sparkHeight - sparkMargin - (v-low)/(high-low)*(sparkHeight-2*sparkMargin)
 	})

@@ -58,10 +58,11 @@
   }
 
   // Axes. Their labels are measured, so that none is cut off.
-  function font() {
-    const body = getComputedStyle(document.body);
-    return `12px ${body.fontFamily}`;
+  function font(pixels = 1) {
+    const size = 0.75 * parseFloat(getComputedStyle(document.documentElement).fontSize);
+    return `${Math.round(size * pixels)}px ${getComputedStyle(document.body).fontFamily}`;
   }
+  const line = () => Math.round(1.25 * parseFloat(font()));
   const ruler = document.createElement('canvas').getContext('2d');
   function widest(labels) {
     ruler.font = font();
@@ -91,7 +92,7 @@
   }
   function pointAxis(labels, colours) {
     return {
-      stroke: colours.muted, font: font(), size: 28, gap: 4,
+      stroke: colours.muted, font: font(), size: line() + 12, gap: 4,
       grid: { show: false }, ticks: { stroke: colours.line, width: 1, size: 4 },
       splits: (u) => {
         const n = every(u, labels);
@@ -114,11 +115,24 @@
     return (u) => {
       const c = u.ctx;
       c.save();
-      c.font = font().replace('12px', `${12 * devicePixelRatio}px`);
+      c.font = font(devicePixelRatio);
       c.fillStyle = colours.muted;
       c.textAlign = 'left';
       c.textBaseline = 'top';
       c.fillText(text, 2 * devicePixelRatio, 2 * devicePixelRatio);
+      c.restore();
+    };
+  }
+
+  // empty says that there is nothing to draw.
+  function empty(colours) {
+    return (u) => {
+      const c = u.ctx;
+      c.save();
+      c.font = font(devicePixelRatio);
+      c.fillStyle = colours.muted;
+      c.textAlign = 'center';
+      c.fillText('no duration is known', u.bbox.left + u.bbox.width / 2, u.bbox.top + u.bbox.height / 2);
       c.restore();
     };
   }
@@ -134,7 +148,7 @@
     const { data } = chart;
     return {
       legend: { show: false },
-      padding: [24, () => Math.max(8, widest(data.labels) / 2 - chart.box.clientWidth / Math.max(1, data.labels.length) / 2), 0, 0],
+      padding: [line() + 9, () => Math.max(8, widest(data.labels) / 2 - chart.box.clientWidth / Math.max(1, data.labels.length) / 2), 0, 0],
       scales: {
         x: { time: false, range: () => [-0.5, data.labels.length - 0.5] },
         y: { range: () => [0, most || 1] },
@@ -197,6 +211,7 @@
       { stroke: colours.accent, width: 2, dash: [6, 4], points: dots }];
     const soft = document.createElement('canvas').getContext('2d');
     soft.fillStyle = colours.accent;
+    if (p95.every((v) => v === null)) options.hooks.draw.push(empty(colours));
     options.bands = [{ series: [2, 1], fill: soft.fillStyle + '26' }];
     return {
       options, values: [data.labels.map((_, i) => i), p50, p95],
@@ -238,7 +253,8 @@
       }
       c.restore();
     });
-    scale(chart, most, strength);
+    if (!used.length) options.hooks.draw.push(empty(colours));
+    scale(chart, used.length ? most : 0, strength);
     return {
       options, values: [data.labels.map((_, i) => i), data.labels.map(() => rows)],
       told: () => ({}),
@@ -256,8 +272,8 @@
 
   function scale(chart, most, strength) {
     const box = chart.figure.querySelector('[data-scale]');
-    const shown = [...new Set([1, most / 16, most / 4, most].map((n) => Math.max(1, Math.round(n))))];
-    box.replaceChildren('jobs:', ...shown.flatMap((n) => {
+    const shown = most === 0 ? [] : [...new Set([1, most / 16, most / 4, most].map((n) => Math.max(1, Math.round(n))))];
+    box.replaceChildren(most ? 'jobs:' : '', ...shown.flatMap((n) => {
       const swatch = document.createElement('i');
       swatch.className = 'swatch';
       swatch.style.background = 'var(--accent)';
