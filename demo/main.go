@@ -153,6 +153,7 @@ func (d *demo) show(ctx context.Context) error {
 // stay keeps the receiver up where somebody is there to look.
 func (d *demo) stay(ctx context.Context) error {
 	if _, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS); err != nil {
+		fmt.Fprintln(d.out, "\nIn a terminal the receiver stays up after this, with its page to look at.")
 		return nil
 	}
 	fmt.Fprintf(d.out, `

@@ -121,7 +121,7 @@ func (l *Ledger) rezone(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.opts.Logger.Info("The time zone was changed: moving the roll-ups to its days", "from", before, "to", zone)
+	l.opts.Logger.Warn("The time zone was changed: moving the roll-ups to its days. Every day that KPI have is another from now on", "from", before, "to", zone)
 	head.Zone = zone.String()
 	progress := reporter{logger: l.opts.Logger, what: "Moving the roll-ups to the days of another time zone", unit: "blocks"}
 	err = l.store.Rezone(ctx, head, func(old iter.Seq2[*rollup.Block, error], put func(*rollup.Block) error) error {

@@ -132,10 +132,31 @@ func apart(a, b int64) bool {
 	return math.Abs(float64(a-b)) >= deviations*math.Sqrt(float64(a+b))
 }
 
-// durationIsCertain is for quantiles, which are off by up to 4.4 %: two by twice as much.
+// durationIsCertain is for quantiles. Those of log-normal durations with a deviation of s vary
+// by 2.1 s / sqrt(n) at p95, by less at the median (the standard error of a quantile,
+// sqrt(q(1-q)/n) / density); and each is off by up to half a bucket. Projects that run more
+// or less than before add to that, so it takes one deviation more than elsewhere.
 func durationIsCertain(c *kpi.Compared, by float64) bool {
-	const enough = 20 // jobs
-	return math.Abs(by) >= 0.1 && c.Current.Durations.Jobs >= enough && c.Previous.Durations.Jobs >= enough
+	const (
+		enough = 30   // jobs
+		noise  = 2.11 // sqrt(0.95 * 0.05) / the normal density at p95
+		bucket = 0.087
+	)
+	n, before := float64(c.Current.Durations.Jobs), float64(c.Previous.Durations.Jobs)
+	if min(n, before) < enough || by <= -1 {
+		return false
+	}
+	s := max(spread(&c.Current.Durations), spread(&c.Previous.Durations))
+	return math.Abs(math.Log1p(by)) >= max(0.1, (deviations+1)*noise*s*math.Sqrt(1/n+1/before)+bucket)
+}
+
+// spread is the standard deviation of the logarithm of durations, by their median and p95.
+func spread(d *kpi.Durations) float64 {
+	const p95 = 1.645 // standard deviations above the median
+	if d.P50 == nil || d.P95 == nil || *d.P50 <= 0 || *d.P95 <= 0 {
+		return 1
+	}
+	return max(math.Log(*d.P95 / *d.P50)/p95, 0.1)
 }
 
 // projectsAreCertain counts them as if those of both periods were others, though most are the

@@ -55,6 +55,9 @@ func evidenceLink(f *kpi.Finding) string {
 	v := url.Values{"from": {period.From.Format(time.RFC3339)}, "to": {period.To.Format(time.RFC3339)}}
 	path := "/template"
 	v.Set("name", f.Template)
+	if f.Kind == kpi.Outdated && len(f.Versions) > 0 {
+		v.Set("version", string(kpi.Exactly(f.Versions[0])))
+	}
 	if f.Kind == kpi.Stopped && len(f.Projects) > 0 {
 		path = "/project"
 		v.Set("name", f.Projects[0])
@@ -86,10 +89,18 @@ func evidenceOf(f *kpi.Finding) []Evidence {
 		}
 		return m.text(*v)
 	}
+	before := text(f.Before.Value)
+	switch f.Kind {
+	case kpi.LostTime:
+		before = "usual " + text(&f.Expected)
+	case kpi.FlakyRuns:
+		before = "limit " + text(&f.Expected)
+	}
 	e := []Evidence{
-		{m.label, text(f.Before.Value), text(f.After.Value)},
+		{m.label, before, text(f.After.Value)},
 		{"Runs", runs(&f.Before), runs(&f.After)},
-		{"Chance", "", "q " + chance(f.Q) + ", " + f.Test},
+		{"Period", dates(&f.Before), dates(&f.After)},
+		{"Chance", "", chance(f.Q) + " (" + f.Test + ")"},
 	}
 	if len(f.Versions) > 1 {
 		e = append(e, Evidence{"Version", f.Versions[0], f.Versions[1]})
@@ -116,10 +127,19 @@ func runs(s *kpi.Side) string {
 	return count(float64(s.Runs))
 }
 
-// chance is a probability that is small.
+// dates are the days of a side, which are whole ones.
+func dates(s *kpi.Side) string {
+	if s.Value == nil || s.Period.From.IsZero() {
+		return ""
+	}
+	const day = "2 Jan"
+	return s.Period.From.Format(day) + " – " + s.Period.To.Add(-time.Second).Format(day)
+}
+
+// chance is how likely it is that there is nothing.
 func chance(q float64) string {
 	if q < 0.0001 {
-		return "below 0.0001"
+		return "less than 1 in 10 000"
 	}
-	return fmt.Sprintf("%.4f", q)
+	return "1 in " + count(1/q)
 }

@@ -18,6 +18,7 @@ type findings struct {
 	Items []shownFinding
 	All   string // where all of them are; empty: these are all
 	Empty string // what is said without any
+	Note  string // what else has to be known
 }
 
 type shownFinding struct {
@@ -35,6 +36,9 @@ func (v *visit) findings(ctx context.Context, q kpi.Query, most int) error {
 		return err
 	}
 	f := &findings{Empty: "Nothing stands out in this period."}
+	if len(q.Filter.Statuses)+len(q.Filter.Versions) > 0 {
+		f.Note = "Filters by status and version do not apply here."
+	}
 	if most > 0 {
 		f.All = v.address.to(improvePath).String()
 		all = all[:min(most, len(all))]
