@@ -2,12 +2,10 @@ package test
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -106,7 +104,7 @@ func TestPages(t *testing.T) {
 	contactSheet(t, b)
 }
 
-// contactSheet puts all screenshots beside each other.
+// contactSheet puts all screenshots beside each other, to be looked at together.
 func contactSheet(t *testing.T, b *browser) {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(shots, "*-*-*.png"))
@@ -114,15 +112,20 @@ func contactSheet(t *testing.T, b *browser) {
 		t.Fatal(err)
 	}
 	var sheet strings.Builder
-	sheet.WriteString(`<!DOCTYPE html><style>body{font:14px sans-serif;columns:6;background:#888;width:3000px}figure{margin:0 0 8px;break-inside:avoid}img{width:100%}</style>`)
+	sheet.WriteString(`<!DOCTYPE html><style>body{font:12px sans-serif;columns:12;background:#888}figure{margin:0 0 8px;break-inside:avoid}img{width:100%}</style>`)
 	for _, path := range paths {
-		png, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		fmt.Fprintf(&sheet, `<figure><figcaption>%s</figcaption><img src="data:image/png;base64,%s"></figure>`, filepath.Base(path), base64.StdEncoding.EncodeToString(png))
+		fmt.Fprintf(&sheet, `<figure><figcaption>%[1]s</figcaption><img src="%[1]s"></figure>`, filepath.Base(path))
 	}
 	keep(t, "contact-sheet.html", []byte(sheet.String()))
+	place, err := filepath.Abs(filepath.Join(shots, "contact-sheet.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.expected = "outside" // it is a file
+	b.show(t, 3600, "light")
+	var jpeg []byte
+	b.run(t, chromedp.Navigate("file://"+place), chromedp.FullScreenshot(&jpeg, 80))
+	keep(t, "contact-sheet.jpg", jpeg)
 }
 
 // Without a job the page says what to do, and fills by itself when that is done.
