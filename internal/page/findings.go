@@ -95,6 +95,7 @@ func evidenceOf(f *kpi.Finding) []Evidence {
 		before = "usual " + text(&f.Expected)
 	case kpi.FlakyRuns:
 		before = "limit " + text(&f.Expected)
+	default:
 	}
 	e := []Evidence{
 		{m.label, before, text(f.After.Value)},
