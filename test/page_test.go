@@ -123,9 +123,9 @@ func contactSheet(t *testing.T, b *browser) {
 	}
 	b.expected = "outside" // it is a file
 	b.show(t, 3600, "light")
-	var jpeg []byte
-	b.run(t, chromedp.Navigate("file://"+place), chromedp.FullScreenshot(&jpeg, 80))
-	keep(t, "contact-sheet.jpg", jpeg)
+	var png []byte
+	b.run(t, chromedp.Navigate("file://"+place), chromedp.FullScreenshot(&png, 100))
+	keep(t, "contact-sheet.png", png)
 }
 
 // Without a job the page says what to do, and fills by itself when that is done.

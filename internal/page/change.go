@@ -17,8 +17,19 @@ type change struct {
 	Was     string // Before in words
 }
 
-// change compares the measure's number with that of the period before, which is at a path
-// of the answer.
+// change compares a measure's number with that of the period before, which is at a path of
+// the answer.
+func (v *visit) change(m *measure, before string, c *kpi.Compared) change {
+	if !v.comparable {
+		return change{Before: m.number(before, &c.Previous)}
+	}
+	ch := m.change(before, c)
+	if v.filtersStatus {
+		ch.Verdict = "" // of failed jobs alone, more projects are not better
+	}
+	return ch
+}
+
 func (m *measure) change(before string, c *kpi.Compared) change {
 	ch := change{Before: m.number(before, &c.Previous)}
 	ch.Was = ch.Before.Text
@@ -45,7 +56,9 @@ func (m *measure) change(before string, c *kpi.Compared) change {
 // compare says whether the period before can be compared with the one that is shown. It
 // can't if the first job came in the middle of it: everything would seem to grow.
 func (v *visit) compare(ctx context.Context) error {
-	p := v.asked[v.view.parts[0].question].Query.Period
+	q := v.asked[v.view.parts[0].question].Query
+	v.filtersStatus = len(q.Filter.Statuses) > 0
+	p := q.Period
 	if p.To.IsZero() {
 		return nil
 	}

@@ -87,8 +87,8 @@ func (v *visit) tiles(c *kpi.Compared, series []kpi.Point, measures ...*measure)
 			Title: m.title, Help: m.help, Number: m.number("current", &c.Current),
 			Spark: m.spark(series),
 		}
-		if v.comparable && c.Previous.Jobs > 0 {
-			t.Change = m.change("previous", c)
+		if c.Previous.Jobs > 0 {
+			t.Change = v.change(m, "previous", c)
 		}
 		if m.field == successRate.field {
 			t.Note = ofUnknown(&c.Current)

@@ -162,7 +162,7 @@ func (v *visit) cells(path string, c *kpi.Compared, measures ...*measure) (row [
 	for _, m := range measures {
 		n := m.number(path+".current", &c.Current)
 		one := cell{Number: &n}
-		if ch := m.change(path+".previous", c); v.comparable && ch.Arrow != "same" {
+		if ch := v.change(m, path+".previous", c); ch.Arrow != "same" {
 			one.Change = &ch
 		}
 		row = append(row, one)

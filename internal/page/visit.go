@@ -26,6 +26,8 @@ type visit struct {
 
 	begin      time.Time // of what is recorded
 	comparable bool      // with the period before
+	// filtersStatus says that jobs are chosen by status.
+	filtersStatus bool
 }
 
 // An asked is what one of the page's questions asks.
