@@ -1,0 +1,9 @@
+package page
+
+// What is written, for tests.
+var (
+	Count   = count
+	Seconds = seconds
+	Share   = share
+	Hours   = hours
+)
