@@ -3,6 +3,7 @@ package page_test
 import (
 	"context"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +43,26 @@ func TestWelcome(t *testing.T) {
 	record(t, s.ledger, job.Job{Name: "n", Project: "p", Status: job.Success, Finished: now})
 	if said := main(t, s, "/"); strings.Contains(said, "No jobs yet") || !strings.Contains(said, "nothing to compare with") {
 		t.Error(said)
+	}
+}
+
+// The after_script is the one of the README.
+func TestScript(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, nil)
+	lines := 0
+	for line := range strings.Lines(text(all(s.get(t, "/"), "pre", "")[1])) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "- ") {
+			if lines++; !strings.Contains(string(readme), "  "+line+"\n") {
+				t.Errorf("the README does not have %s", line)
+			}
+		}
+	}
+	if lines != 3 {
+		t.Errorf("%d lines", lines)
 	}
 }
 
