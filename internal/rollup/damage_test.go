@@ -67,6 +67,9 @@ func TestDamagedBlock(t *testing.T) {
 		if err := use(t, b); err != nil {
 			t.Fatalf("before it was damaged: %v", err)
 		}
+		if b := (rollup.Block{Key: b.Key, UpTo: b.UpTo, Jobs: b.Jobs + 1, Cells: b.Cells, Slots: b.Slots}); use(t, b) == nil {
+			t.Error("a block has more jobs than its cells")
+		}
 		failed := 0
 		try := func(part *[]byte, damaged []byte) {
 			whole := *part
