@@ -20,7 +20,7 @@ func TestSymbolsBeginAnew(t *testing.T) {
 		rows = append(rows, row{int64(len(rows)) + 1, j})
 		r.Apply(int64(len(rows)), &j)
 	}
-	for i := range 50 { // of a day that nobody asks for
+	for i := range 50 { // of a day that is asked for once
 		apply(fmt.Sprint(i, strings.Repeat(" long", 40)), noon.Add(-48*time.Hour))
 	}
 	apply("before", noon)
@@ -29,13 +29,8 @@ func TestSymbolsBeginAnew(t *testing.T) {
 	apply("now", noon)
 	save := r.Begin()
 	k := save.Keys()[0]
-	before := stored[k]
-	m, err := save.Merge(k, &before)
-	if err != nil {
-		t.Fatal(err)
-	}
 	q := rollup.Scan{Ranges: []rollup.Range{rollup.NewCalendar(time.UTC).Slots(k.Day)}}
-	scan := func() {
+	scan := func(q rollup.Scan) {
 		t.Helper()
 		var s scanned
 		if _, err := r.Scan(t.Context(), stored, q, s.begin); err != nil {
@@ -45,8 +40,14 @@ func TestSymbolsBeginAnew(t *testing.T) {
 			t.Fatal(differs)
 		}
 	}
+	scan(rollup.Scan{Ranges: []rollup.Range{rollup.NewCalendar(time.UTC).Slots(k.Day - 2)}})
+	before := stored[k]
+	m, err := save.Merge(k, &before)
+	if err != nil {
+		t.Fatal(err)
+	}
 	size := r.Stats().Cached
-	scan() // here
+	scan(q) // here
 	if after := r.Stats().Cached; after > size/4 {
 		t.Fatalf("there are %d bytes, after %d: texts did not begin anew", after, size)
 	}
@@ -54,5 +55,5 @@ func TestSymbolsBeginAnew(t *testing.T) {
 	stored[k] = m.Block
 	save.Stored([]*rollup.Merged{m}, nil)
 	save.End()
-	scan()
+	scan(q)
 }
