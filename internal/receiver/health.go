@@ -56,7 +56,7 @@ func newHealth() *health {
 		}),
 		turnedAway: counter("connections_refused_total",
 			"Connections that were closed because too many were in the middle of a request."),
-		questions: counterVec("questions_total", "Questions to /api/v1 that were computed, by question.", "question"),
+		questions: counterVec("questions_total", "Questions to /api/v1, and of pages, that were computed, by question.", "question"),
 		answering: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace,
 			Name:      "question_duration_seconds",

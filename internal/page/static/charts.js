@@ -21,9 +21,7 @@
   }
 
   // Numbers as the server writes them.
-  function count(n) {
-    return String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, narrow);
-  }
+  const count = (n) => String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, narrow);
   function duration(s) {
     if (s <= 0) return `0${narrow}s`;
     if (s < 0.9995) return `${count(Math.max(1, s * 1000))}${narrow}ms`;
@@ -34,9 +32,7 @@
     const two = (a, unit, b, small) => `${a}${narrow}${unit}${b ? ` ${b}${narrow}${small}` : ''}`;
     return h ? two(h, 'h', m, 'min') : two(m, 'min', rest, 's');
   }
-  function share(n, all) {
-    return all ? `${(n / all * 100).toFixed(1)}${narrow}%` : '–';
-  }
+  const share = (n, all) => (all ? `${(n / all * 100).toFixed(1)}${narrow}%` : '–');
 
   // What tells statuses apart without their colours: patterns, as the legend has them.
   const hatched = {
@@ -78,11 +74,14 @@
   function durationStep(most, ticks) {
     return durationSteps.find((s) => most / s <= ticks) || durationSteps.at(-1);
   }
-  function steps(most, step) {
-    const all = [];
-    for (let i = 0; i * step <= most * 1.0001; i++) all.push(i * step);
-    return all;
+  // upTo is where an axis ends that has room for a value, and where it has lines.
+  function upTo(highest, stepOf) {
+    const step = stepOf(highest, 4);
+    const n = Math.ceil(highest / step);
+    return [n * step, () => Array.from({ length: n + 1 }, (_, i) => i * step)];
   }
+  // byHand are the series of a chart that draws them itself.
+  const byHand = () => [{}, { show: true, paths: () => null, points: { show: false } }];
 
   // every is which points get a label: every nth, with room for the widest.
   function every(u, labels) {
@@ -167,11 +166,10 @@
     const { data } = chart;
     const sums = data.labels.map((_, i) => data.series.reduce((sum, s) => sum + s.values[i], 0));
     const highest = Math.max(1, ...sums);
-    const step = countStep(highest, 4);
-    const most = Math.ceil(highest / step) * step;
-    const options = common(chart, colours, () => steps(most, step), count, most);
+    const [most, splits] = upTo(highest, countStep);
+    const options = common(chart, colours, splits, count, most);
     const parts = new Set(data.parts || []);
-    options.series = [{}, { show: true, paths: () => null, points: { show: false } }];
+    options.series = byHand();
     options.hooks.draw.push((u) => {
       const c = u.ctx;
       c.save();
@@ -202,9 +200,8 @@
     const { data } = chart;
     const [p50, p95] = data.series.map((s) => s.values);
     const highest = Math.max(0.01, ...p95.filter((v) => v !== null));
-    const step = durationStep(highest, 4);
-    const most = Math.ceil(highest / step) * step;
-    const options = common(chart, colours, () => steps(most, step), duration, most);
+    const [most, splits] = upTo(highest, durationStep);
+    const options = common(chart, colours, splits, duration, most);
     const dots = { show: (u, s, from, to) => to - from < 45, size: 5, fill: colours.accent, stroke: colours.accent };
     options.series = [{},
       { stroke: colours.accent, width: 2, points: dots },
@@ -236,7 +233,7 @@
     options.axes[1].ticks = { stroke: colours.line, width: 1, size: 4 };
     options.axes[1].gap = 2;
     options.cursor.y = true;
-    options.series = [{}, { show: true, paths: () => null, points: { show: false } }];
+    options.series = byHand();
     options.hooks.draw.push((u) => {
       const c = u.ctx;
       c.save();
@@ -289,16 +286,15 @@
     const sums = data.series.map((s) => s.values.reduce((a, b) => a + b, 0));
     const shares = data.series.map((s, k) => s.values.map((n) => sums[k] ? n / sums[k] : 0));
     const highest = Math.max(0.01, ...shares.flat()) * 100;
-    const step = countStep(highest, 4);
-    const most = Math.ceil(highest / step) * step;
-    const options = common(chart, colours, () => steps(most, step), (v) => `${v}${narrow}%`, most);
+    const [most, splits] = upTo(highest, countStep);
+    const options = common(chart, colours, splits, (v) => `${v}${narrow}%`, most);
     options.axes[0].splits = (u) => {
       const room = u.bbox.width / devicePixelRatio / (widest(known.map(duration)) + 10);
       chart.marks = round(data.bounds, 0, data.bounds.length, Math.max(2, Math.floor(room))).map(([at, d]) => [at + 0.5, d]);
       return chart.marks.map(([at]) => at);
     };
     options.axes[0].values = (_, splits) => splits.map((at) => duration(chart.marks.find((m) => m[0] === at)[1]));
-    options.series = [{}, { show: true, paths: () => null, points: { show: false } }];
+    options.series = byHand();
     options.hooks.draw.push((u) => {
       const c = u.ctx;
       const floor = Math.round(u.valToPos(0, 'y', true));

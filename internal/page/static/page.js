@@ -11,11 +11,18 @@
   const theme = document.querySelector('[data-theme-choice]');
   theme.value = root.dataset.theme || '';
   theme.addEventListener('change', () => {
-    if (theme.value) root.dataset.theme = theme.value; else delete root.dataset.theme;
     store.set('theme', theme.value);
-    drawCharts();
+    paint(theme.value);
   });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { if (!root.dataset.theme) drawCharts(); });
+
+  // Paper is white, and charts are drawn for it.
+  function paint(name) {
+    if (name) root.dataset.theme = name; else delete root.dataset.theme;
+    drawCharts();
+  }
+  addEventListener('beforeprint', () => paint('light'));
+  addEventListener('afterprint', () => paint(theme.value));
 
   // Reloading: only what is in main is exchanged, so nobody is thrown off the place where
   // they read, and what is open stays open.
