@@ -33,10 +33,14 @@ func TestAnswersWhileRecording(t *testing.T) {
 	w.openWhole(rollup.Options{Zone: w.zone, Memory: 64 << 10})
 	var acknowledged, saves atomic.Int64
 	w.store.step = func(what string) {
-		if what == "after head" {
+		switch what {
+		case "before blocks": // so that questions come in between
+			time.Sleep(3 * time.Millisecond)
+		case "after head":
 			saves.Add(1)
 		}
 	}
+	w.store.more = func(blocks int) int { return min(blocks, 3) }
 	done := make(chan struct{})
 	var askers sync.WaitGroup
 	var kept [2][]answered
@@ -55,7 +59,7 @@ func TestAnswersWhileRecording(t *testing.T) {
 	}
 	t.Logf("%d jobs, %d saves, %d and %d answers", w.store.model.last(), saves.Load(), len(kept[0]), len(kept[1]))
 	for _, answers := range kept {
-		for _, a := range sample(w.r, answers, 60) {
+		for _, a := range sample(w.r, answers, 250) {
 			if differs := a.differ(a.answer, w.store.model.recount(w.zone, a.asOf)); differs != "" {
 				t.Fatalf("%v, as of %d (-want +got):\n%s", a.question, a.asOf, differs)
 			}
