@@ -123,7 +123,11 @@ func (m *machine) between() {
 // step does the next that a ledger's writer may do.
 func (m *machine) step() {
 	if m.r.IntN(3) == 0 {
-		for range 1 + m.r.IntN(4) {
+		rows := 1 + m.r.IntN(4)
+		if m.r.IntN(40) == 0 {
+			rows = 300 // so many that a scan sets them apart
+		}
+		for range rows {
 			m.apply(m.randomJob())
 		}
 		return
