@@ -161,7 +161,7 @@ func TestRefused(t *testing.T) {
 func TestUnavailable(t *testing.T) {
 	var done []func()
 	s := full(t, func(o *page.Options) {
-		o.Timeout = 50 * time.Millisecond
+		o.Timeout = 3 * time.Second // what one question waits for its turn, and another has time for
 		for range 1000 { // more than there are
 			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 			end, err := o.Turns.Take(ctx)
