@@ -162,7 +162,7 @@ func TestUnavailable(t *testing.T) {
 	var done []func()
 	s := full(t, func(o *page.Options) {
 		o.Timeout = 3 * time.Second // what one question waits for its turn, and another has time for
-		for range 1000 { // more than there are
+		for range 1000 {            // more than there are
 			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 			end, err := o.Turns.Take(ctx)
 			cancel()
