@@ -98,7 +98,6 @@ func foldAndStore(ctx context.Context, store ledger.Store, entries []ledger.Entr
 			if err != nil {
 				return err
 			}
-			save.Storing([]*rollup.Merged{m})
 			err = store.SaveBlocks(ctx, []*rollup.Block{&m.Block})
 			if save.Stored([]*rollup.Merged{m}, err); err != nil {
 				return err

@@ -28,11 +28,10 @@ const (
 	pruneBlocks = 100
 )
 
-// Rolling is where the storing of the roll-ups has come to.
+// A rolling is where the storing of the roll-ups has come to.
 type rolling struct {
 	save  *rollup.Save
 	saved int64     // number of the last row in all stored blocks
-	ahead bool      // a crash left some blocks that have seen rows behind it
 	begun time.Time // the last save
 	took  time.Duration
 	// merging, if not nil, has the next step when it is ready.
@@ -97,7 +96,7 @@ func (l *Ledger) loadRollups(ctx context.Context, upTo int64) (int64, error) {
 	if err := l.rollups.Load(head, ahead); err != nil {
 		return 0, fmt.Errorf("%w: %s", err, Remedy)
 	}
-	l.rolling.saved, l.rolling.ahead = head.UpTo, len(ahead) > 0
+	l.rolling.saved = head.UpTo
 	if head.UpTo < upTo {
 		l.applied = head.UpTo
 	}
@@ -170,10 +169,10 @@ func (l *Ledger) roll(ctx context.Context) time.Duration {
 func (l *Ledger) rollLook() time.Duration { return min(rollLook, l.opts.RollupEvery) }
 
 func (l *Ledger) rollDue() bool {
-	r, waiting := &l.rolling, l.rollups.Stats().Waiting
-	since := time.Since(r.begun)
+	r, stats := &l.rolling, l.rollups.Stats()
+	waiting, since := stats.Waiting, time.Since(r.begun)
 	switch {
-	case waiting == 0 && !r.ahead:
+	case waiting == 0 && !stats.Ahead:
 		return false
 	case waiting >= 10*l.opts.RollupRows:
 		return true
@@ -248,7 +247,6 @@ func (l *Ledger) storeStep(ctx context.Context, s *step) error {
 				blocks = append(blocks, &m.Block)
 			}
 		}
-		r.save.Storing(s.merged)
 		err := l.store.SaveBlocks(ctx, blocks)
 		r.save.Stored(s.merged, err)
 		return err
@@ -258,7 +256,7 @@ func (l *Ledger) storeStep(ctx context.Context, s *step) error {
 	}
 	r.saved = r.save.Head().UpTo
 	r.save.End()
-	r.save, r.ahead = nil, l.rollups.Ahead()
+	r.save = nil
 	return nil
 }
 
@@ -295,7 +293,7 @@ func (l *Ledger) rollAll(ctx context.Context) error {
 func (l *Ledger) pruneRollups(ctx context.Context) bool {
 	// A save may be about one of them. And of what blocks have seen that are ahead, the
 	// next start would make new ones, of jobs that were counted as pruned.
-	if l.rolling.save != nil || l.rolling.ahead {
+	if l.rolling.save != nil || l.rollups.Stats().Ahead {
 		return false
 	}
 	before := l.Calendar().DayOf(rollup.SlotOf(l.opts.Now().Add(-l.opts.RollupRetention)))

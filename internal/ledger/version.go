@@ -18,7 +18,7 @@ type Version struct {
 // Version is that of now: every job that Record acknowledged before the call is in it. It
 // fails if the ledger can't be read.
 func (l *Ledger) Version(ctx context.Context) (Version, error) {
-	pruned := l.rollups.PrunedJobs()
+	pruned := l.rollups.Stats().Pruned
 	last, err := l.Applied(ctx)
 	if err != nil {
 		return Version{}, err

@@ -10,11 +10,9 @@ type cache struct {
 	limit, size int // bytes
 	days        map[Day]*dayViews
 	clock       uint64 // counts uses
-	// moves count, for each day, when blocks of it began and ended to be stored, and moving
-	// has how many are being stored: what was read from the store meanwhile can't be told
-	// to be of before or after.
-	moves  map[Day]uint64
-	moving map[Day]int
+	// moves count, for each day, how often blocks of it were stored: what was read from the
+	// store meanwhile can't be told to be of before or after.
+	moves map[Day]uint64
 }
 
 // dayViews are all stored blocks of a day.
@@ -25,7 +23,7 @@ type dayViews struct {
 }
 
 func newCache(limit int) cache {
-	return cache{limit: limit, days: map[Day]*dayViews{}, moves: map[Day]uint64{}, moving: map[Day]int{}}
+	return cache{limit: limit, days: map[Day]*dayViews{}, moves: map[Day]uint64{}}
 }
 
 // get returns the views of a day; nil if they are not here.
@@ -37,19 +35,6 @@ func (c *cache) get(d Day) []*View {
 	c.clock++
 	day.used = c.clock
 	return day.views
-}
-
-// begin says that a block of a day is about to be stored, end that it is, or could not be.
-func (c *cache) begin(d Day) {
-	c.moves[d]++
-	c.moving[d]++
-}
-
-func (c *cache) end(d Day) {
-	c.moves[d]++
-	if c.moving[d]--; c.moving[d] == 0 {
-		delete(c.moving, d)
-	}
 }
 
 // put keeps the views of a day if there is room, or was for days that were not used

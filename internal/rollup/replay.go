@@ -57,7 +57,6 @@ func (p *Replay) merge() error {
 			return err
 		}
 		p.blocks[k] = &m.Block
-		save.Storing([]*Merged{m})
 		save.Stored([]*Merged{m}, nil)
 	}
 	save.End()

@@ -38,7 +38,6 @@ func saveAll(t testing.TB, r *rollup.Rollups, into blocks) (blocks, rollup.Head)
 		if err != nil {
 			t.Fatal(err)
 		}
-		save.Storing([]*rollup.Merged{m})
 		into[k] = m.Block
 		save.Stored([]*rollup.Merged{m}, nil)
 	}

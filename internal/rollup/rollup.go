@@ -37,8 +37,8 @@ type Head struct {
 	Pruned int64  // jobs of blocks that were past their retention
 	Zone   string // whose days the blocks are
 	Last   Slot   // the latest in which a job finished
-	// Failures are the last failed jobs, of which the next row may be another try:
-	// appendRetries wrote them.
+	// Failures are the last failed jobs, of which the next row may be another try, as
+	// retries.append writes them.
 	Failures []byte
 }
 
@@ -182,14 +182,17 @@ func (r *Rollups) dayOf(s Slot) Day {
 type Stats struct {
 	Applied int64 // number of the last row
 	Waiting int   // rows that no Save was begun for
+	Pruned  int64 // jobs of blocks past their retention: the one thing beside rows that changes what Scan finds
 	Cached  int   // bytes of views in memory
+	Ahead   bool  // whether a crash left blocks that have seen rows behind the stored head
 }
 
 // Stats returns the current numbers.
 func (r *Rollups) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return Stats{Applied: r.applied, Waiting: r.waiting, Cached: r.cache.size + r.symbols.bytes()}
+	return Stats{Applied: r.applied, Waiting: r.waiting, Pruned: r.head.Pruned,
+		Cached: r.cache.size + r.symbols.bytes(), Ahead: r.skip != nil}
 }
 
 // A Save brings the stored blocks to the row that was the last when it was begun.
@@ -265,23 +268,15 @@ func (s *Save) Merge(k Key, stored *Block) (*Merged, error) {
 	return m, err
 }
 
-// Storing says that blocks, the first of Keys, are about to be stored.
-func (s *Save) Storing(blocks []*Merged) {
-	s.rollups.mu.Lock()
-	defer s.rollups.mu.Unlock()
-	for _, m := range blocks {
-		s.rollups.cache.begin(m.Day)
-	}
-}
-
-// Stored says how that came out. After an error they still are Keys, and are to be merged
-// with what is stored by then.
+// Stored says how it came out to store blocks, the first of Keys. After an error they still
+// are Keys, and are to be merged with what is stored by then. A scan that reads a block
+// before this is said knows it by its UpTo.
 func (s *Save) Stored(blocks []*Merged, err error) {
 	r := s.rollups
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, m := range blocks {
-		r.cache.end(m.Day)
+		r.cache.moves[m.Day]++
 		if err != nil {
 			continue
 		}
@@ -310,14 +305,6 @@ func (s *Save) End() {
 	if r.head.UpTo >= r.skipTo {
 		r.skip = nil
 	}
-}
-
-// Ahead says whether there are stored blocks that have seen rows behind the stored head, from
-// before a crash.
-func (r *Rollups) Ahead() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.skip != nil
 }
 
 // Pruned says that the blocks before a day are no longer stored, and how many jobs they

@@ -153,7 +153,6 @@ func (m *machine) step() {
 func (m *machine) store() {
 	switch m.stage {
 	case merged:
-		m.save.Storing(m.merged)
 		m.stage = storing
 	case storing:
 		m.write()

@@ -73,3 +73,37 @@ func (s *symbols) bytes() int {
 	defer s.mu.RUnlock()
 	return s.size
 }
+
+// limitSymbols begins them anew when they take as much memory as the views may: versions
+// can be as many as jobs.
+func (r *Rollups) limitSymbols() {
+	if r.symbols.bytes() < r.cache.limit/2 {
+		return
+	}
+	old := r.symbols.all()
+	r.symbols = newSymbols()
+	r.cache.clear()
+	r.active = r.renumber(r.active, old)
+	for _, list := range [...]*[]map[Key]cells{&r.before, &r.frozen} {
+		renumbered := make([]map[Key]cells, len(*list)) // the old ones are being read
+		for i, m := range *list {
+			renumbered[i] = r.renumber(m, old)
+		}
+		*list = renumbered
+	}
+}
+
+func (r *Rollups) renumber(gathered map[Key]cells, texts []string) map[Key]cells {
+	if gathered == nil {
+		return nil
+	}
+	anew := make(map[Key]cells, len(gathered))
+	for k, cs := range gathered {
+		anew[k] = make(cells, len(cs))
+		for ck, c := range cs {
+			ck.project, ck.version = r.symbols.number(texts[ck.project]), r.symbols.number(texts[ck.version])
+			anew[k][ck] = c
+		}
+	}
+	return anew
+}

@@ -51,7 +51,6 @@ func TestSymbolsBeginAnew(t *testing.T) {
 	if after := r.Stats().Cached; after > size/4 {
 		t.Fatalf("there are %d bytes, after %d: texts did not begin anew", after, size)
 	}
-	save.Storing([]*rollup.Merged{m})
 	stored[k] = m.Block
 	save.Stored([]*rollup.Merged{m}, nil)
 	save.End()
