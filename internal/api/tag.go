@@ -22,7 +22,6 @@ const shape = 1
 // resolved. So it is known before there is an answer. That of a moving one is made of its
 // bytes.
 type tagger struct {
-	ledger  *ledger.Ledger
 	version ledger.Version // the answer is of this, or of a later one
 	moving  bool
 	parts   []any // beside the version
@@ -30,7 +29,7 @@ type tagger struct {
 
 func (a *api) tagger(ctx context.Context, q *question, r *request, gzip bool) (*tagger, error) {
 	version, err := a.Ledger.Version(ctx)
-	return &tagger{a.Ledger, version, q.moving, []any{
+	return &tagger{version, q.moving, []any{
 		q.name, r.name, r.query, r.cut, r.csv, gzip, a.asker.Zone().String(),
 	}}, err
 }
@@ -43,17 +42,8 @@ func (t *tagger) now() string {
 	return hash(append(t.parts, t.version))
 }
 
-// asOf takes over as of which job an answer is, and says when that came: the moment when it
-// was looked up would make different answers of equal ones.
-func (t *tagger) asOf(ctx context.Context, asOf *kpi.AsOf) (err error) {
-	zone := asOf.Time.Location()
-	if t.version.Last != asOf.Job {
-		t.version.Last = asOf.Job
-		t.version.Received, err = t.ledger.Received(ctx, asOf.Job)
-	}
-	asOf.Time = t.version.Received.In(zone)
-	return err
-}
+// asOf takes over as of which job an answer is: one may have come since the tag was made.
+func (t *tagger) asOf(asOf *kpi.AsOf) { t.version.Last, t.version.Received = asOf.Job, asOf.Time.UTC() }
 
 // of is the tag of an answer as it was encoded.
 func (t *tagger) of(body []byte) string {

@@ -10,7 +10,7 @@ import (
 // day, and on which days projects were busy. Days are counted from the first that was
 // scanned.
 type census struct {
-	asOf      rollup.AsOf
+	asOf      AsOf
 	first     rollup.Day
 	total     []int64 // jobs by day, of the projects that are chosen
 	busy      []int   // projects by day, of all
@@ -145,7 +145,7 @@ func (c *census) addTemplate(s *survey, f *found) {
 }
 
 // sweep visits all cells from a day to the end of the period.
-func (s *survey) sweep(ctx context.Context, a *Asker, from rollup.Day, begin func() func(*found)) (rollup.AsOf, error) {
+func (s *survey) sweep(ctx context.Context, a *Asker, from rollup.Day, begin func() func(*found)) (AsOf, error) {
 	return s.scan(ctx, a, rollup.Scan{Ranges: []rollup.Range{{From: s.calendar.First(from), To: s.Period.slots().To}}}, begin)
 }
 

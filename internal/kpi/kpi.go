@@ -86,8 +86,9 @@ var (
 	latest   = time.Date(2190, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// check is Check, for a question with a series.
-func (q *Query) check() error {
+// Check fails, saying what to ask for, if there can be no answer for the period, or no
+// series by the interval.
+func (q *Query) Check() error {
 	if err := q.Period.Check(); err != nil {
 		return err
 	}
@@ -126,8 +127,8 @@ type Meta struct {
 
 // AsOf is the last job that an answer has, with all before it.
 type AsOf struct {
-	Job  int64     `json:"job"` // its number in the ledger; 0: there is none yet
-	Time time.Time `json:"time"`
+	Job  int64     `json:"job"`  // its number in the ledger; 0: there is none yet
+	Time time.Time `json:"time"` // when it was received; see ledger.Received
 }
 
 // Stats are the numbers about some jobs.

@@ -32,7 +32,7 @@ func (a *Asker) newSurvey(q Query) (*survey, error) {
 	if q.Interval == "" {
 		q.Interval = Daily
 	}
-	if err := q.check(); err != nil {
+	if err := q.Check(); err != nil {
 		return nil, err
 	}
 	s := &survey{Query: q, calendar: a.ledger.Calendar()}
@@ -116,11 +116,11 @@ func (s *survey) ask(ctx context.Context, a *Asker, begin func() func(*found)) (
 }
 
 // scan is ask for other ranges than those of the query.
-func (s *survey) scan(ctx context.Context, a *Asker, scan rollup.Scan, begin func() func(*found)) (rollup.AsOf, error) {
+func (s *survey) scan(ctx context.Context, a *Asker, scan rollup.Scan, begin func() func(*found)) (AsOf, error) {
 	limited, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	s.ctx, s.stop = limited, stop
-	asOf, err := a.ledger.Scan(limited, scan, func(texts *rollup.Texts) func(rollup.Part) {
+	last, err := a.ledger.Scan(limited, scan, func(texts *rollup.Texts) func(rollup.Part) {
 		s.texts, s.templates, s.names = texts, map[string]int{}, nil
 		s.projects, s.versions = matches{patterns: s.Filter.Projects}, matches{patterns: s.Filter.Versions}
 		visit := begin()
@@ -129,14 +129,19 @@ func (s *survey) scan(ctx context.Context, a *Asker, scan rollup.Scan, begin fun
 	if err != nil && ctx.Err() == nil && limited.Err() != nil {
 		err = context.Cause(limited)
 	}
-	return asOf, err
+	if err != nil {
+		return AsOf{}, err
+	}
+	// Not when it was asked: that would make different answers of equal ones.
+	received, err := a.ledger.Received(ctx, last)
+	return AsOf{last, received.In(s.calendar.Zone())}, err
 }
 
-func (s *survey) meta(asOf rollup.AsOf) Meta {
+func (s *survey) meta(asOf AsOf) Meta {
 	zone := s.calendar.Zone()
 	in := func(p Period) Period { return Period{p.From.In(zone), p.To.In(zone)} }
 	return Meta{
-		AsOf:     AsOf{asOf.Row, asOf.Time.In(zone)},
+		AsOf:     asOf,
 		TimeZone: zone.String(),
 		Period:   in(s.Period),
 		Previous: in(s.Period.Previous()),

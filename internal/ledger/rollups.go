@@ -40,11 +40,11 @@ type rolling struct {
 
 // Scan goes over the roll-ups: every job that Record acknowledged before the call is in
 // them. See rollup.Rollups.Scan. It fails if the ledger can't be read.
-func (l *Ledger) Scan(ctx context.Context, q rollup.Scan, begin func(*rollup.Texts) func(rollup.Part)) (rollup.AsOf, error) {
+func (l *Ledger) Scan(ctx context.Context, q rollup.Scan, begin func(*rollup.Texts) func(rollup.Part)) (asOf int64, err error) {
 	if err := l.CatchUp(ctx); err != nil {
-		return rollup.AsOf{}, err
+		return 0, err
 	}
-	asOf, err := l.rollups.Scan(ctx, l.store, q, begin)
+	asOf, err = l.rollups.Scan(ctx, l.store, q, begin)
 	if err != nil {
 		err = fmt.Errorf("reading the roll-ups: %w", err)
 	}

@@ -25,7 +25,7 @@ func inRollups(t *testing.T, l *ledger.Ledger) (jobs int, asOf int64) {
 	if err != nil {
 		t.Error(err)
 	}
-	return jobs, at.Row
+	return jobs, at
 }
 
 // A scan that comes between a commit and its fold reads the rows itself; the writer must

@@ -2,7 +2,6 @@ package page
 
 import (
 	"bytes"
-	"context"
 	"html/template"
 	"net/http"
 	"regexp"
@@ -102,20 +101,14 @@ func (v *visit) frame(noted int) {
 }
 
 // about notes which answer the page is, and what chooses its jobs.
-func (v *visit) about(ctx context.Context, a asked, m *kpi.Meta) (err error) {
+func (v *visit) about(a asked, m *kpi.Meta) {
 	d := &v.document
 	d.Link, d.Zone = a.link(), m.TimeZone
 	if takes(a.part, "interval") {
 		d.CSV = a.csv()
 	}
-	// Not when it was looked up: that would make different pages of equal ones.
-	received := v.version.Received
-	if m.AsOf.Job != v.version.Last {
-		received, err = v.Ledger.Received(ctx, m.AsOf.Job)
-	}
-	d.AsOf = momentOf(received.In(v.asker.Zone()))
+	d.AsOf = momentOf(m.AsOf.Time)
 	d.Bar = v.bar(m)
-	return err
 }
 
 // nothing says what to do if no job is what was asked for. It is true if there is nothing

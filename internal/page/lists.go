@@ -61,9 +61,7 @@ func (v *visit) improve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := v.about(ctx, a, &o.Meta); err != nil {
-		return err
-	}
+	v.about(a, &o.Meta)
 	v.document.Link, v.document.CSV = "", ""
 	if v.nothing(&o.Meta, &o.Compared) {
 		return nil

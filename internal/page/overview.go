@@ -15,9 +15,7 @@ func (v *visit) overview(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := v.about(ctx, a, &o.Meta); err != nil {
-		return err
-	}
+	v.about(a, &o.Meta)
 	if v.nothing(&o.Meta, &o.Compared) {
 		return nil
 	}
@@ -36,7 +34,8 @@ func (v *visit) templates(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return v.about(ctx, v.asked["templates"], meta)
+	v.about(v.asked["templates"], meta)
+	return nil
 }
 
 // projects is a table of all projects.
@@ -45,5 +44,6 @@ func (v *visit) projects(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return v.about(ctx, v.asked["projects"], meta)
+	v.about(v.asked["projects"], meta)
+	return nil
 }

@@ -14,9 +14,7 @@ func (v *visit) project(ctx context.Context) error {
 		return err
 	}
 	p.Filter.Projects = nil // it is the page's
-	if err := v.about(ctx, a, &p.Meta); err != nil {
-		return err
-	}
+	v.about(a, &p.Meta)
 	v.document.Name = p.Project
 	if v.nothing(&p.Meta, &p.Compared) {
 		return nil

@@ -13,9 +13,7 @@ func (v *visit) template(ctx context.Context) error {
 		return err
 	}
 	t.Filter.Templates = nil // it is the page's
-	if err := v.about(ctx, a, &t.Meta); err != nil {
-		return err
-	}
+	v.about(a, &t.Meta)
 	v.document.Name = t.Template
 	if v.nothing(&t.Meta, &t.Compared) {
 		return nil

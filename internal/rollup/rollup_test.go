@@ -270,11 +270,11 @@ func (m *machine) scanFrom(store rollup.Loader) {
 	switch {
 	case err != nil:
 		m.Error(err)
-	case asOf.Row < int64(least) || asOf.Row > int64(len(m.rows)):
-		m.Errorf("as of row %d: there were %d, and are %d now", asOf.Row, least, len(m.rows))
+	case asOf < int64(least) || asOf > int64(len(m.rows)):
+		m.Errorf("as of row %d: there were %d, and are %d now", asOf, least, len(m.rows))
 	case m.pruning != nil || m.prunes != prunes: // it may have found what was being pruned
 	default:
-		if differs := s.differ(m.rows[:asOf.Row], m.pruned, q); differs != "" {
+		if differs := s.differ(m.rows[:asOf], m.pruned, q); differs != "" {
 			m.Error(differs)
 		}
 	}

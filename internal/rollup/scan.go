@@ -40,12 +40,6 @@ type Failure struct {
 	Row  int64 // its number in the ledger
 }
 
-// AsOf says as of when an answer is.
-type AsOf struct {
-	Row  int64 // number of the last job that is in it, as is every one before
-	Time time.Time
-}
-
 // Texts are the projects and versions of cells. It is for one goroutine.
 type Texts struct {
 	symbols *symbols
@@ -66,31 +60,32 @@ const attempts = 100
 // errMoved says that blocks that were read were being stored meanwhile.
 var errMoved = errors.New("the roll-ups moved on")
 
-// Scan goes over all jobs in some ranges, as of one row. It calls begin, and what begin
+// Scan goes over all jobs in some ranges, as of one row, whose number it returns: that and
+// every row before it is in. It calls begin, and what begin
 // returns with every part; that may come to nothing, if the store moves on meanwhile, and
 // then begins anew. Parts come in no particular order, from one goroutine.
-func (r *Rollups) Scan(ctx context.Context, from Loader, q Scan, begin func(*Texts) func(Part)) (AsOf, error) {
+func (r *Rollups) Scan(ctx context.Context, from Loader, q Scan, begin func(*Texts) func(Part)) (asOf int64, err error) {
 	for i := range attempts {
-		asOf, err := r.tryScan(ctx, from, q, begin)
+		asOf, err = r.tryScan(ctx, from, q, begin)
 		if !errors.Is(err, errMoved) {
 			return asOf, err
 		}
 		select {
 		case <-ctx.Done():
-			return AsOf{}, ctx.Err()
+			return 0, ctx.Err()
 		case <-time.After(min(time.Duration(i+1)*time.Millisecond, 20*time.Millisecond)):
 		}
 	}
-	return AsOf{}, errMoved
+	return 0, errMoved
 }
 
-func (r *Rollups) tryScan(ctx context.Context, from Loader, q Scan, begin func(*Texts) func(Part)) (AsOf, error) {
+func (r *Rollups) tryScan(ctx context.Context, from Loader, q Scan, begin func(*Texts) func(Part)) (asOf int64, err error) {
 	s := r.snapshot(&q)
 	visit := begin(&Texts{symbols: s.symbols})
 	for _, p := range s.gathered {
 		visit(p)
 	}
-	err := s.load(ctx, from, func(d *scanDay) error {
+	err = s.load(ctx, from, func(d *scanDay) error {
 		for _, v := range d.views {
 			if q.wants(v.Template) {
 				visit(Part{View: v, Range: d.whole})

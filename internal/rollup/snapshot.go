@@ -6,7 +6,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"time"
 )
 
 // A snapshot is the roll-ups at one moment, as far as a scan needs them.
@@ -14,7 +13,7 @@ type snapshot struct {
 	*Scan
 	rollups  *Rollups
 	symbols  *symbols
-	asOf     AsOf
+	asOf     int64
 	clock    uint64
 	prunings int
 	gathered []Part // from what is in no block yet
@@ -73,7 +72,7 @@ func (r *Rollups) take(s *snapshot, last Slot, g *gathered) bool {
 	}
 	r.limitSymbols()
 	s.symbols, s.clock, s.prunings = r.symbols, r.cache.clock, r.prunings
-	s.asOf = AsOf{r.applied, time.Now().UTC()}
+	s.asOf = r.applied
 	for i := range s.days {
 		d := &s.days[i]
 		d.moves = r.cache.moves[d.Day]
