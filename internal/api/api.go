@@ -18,6 +18,7 @@ import (
 
 	"ci-jobs-metrics/internal/kpi"
 	"ci-jobs-metrics/internal/ledger"
+	"ci-jobs-metrics/internal/problems"
 )
 
 // Path is below which everything of this package is.
@@ -32,7 +33,7 @@ type Options struct {
 	Ledger *ledger.Ledger
 	// Problems are what was wrong with reports lately, in any order. It is called from
 	// several goroutines.
-	Problems func(context.Context) ([]Problem, error)
+	Problems func(context.Context) ([]problems.Problem, error)
 	Now      func() time.Time // default time.Now
 	Timeout  time.Duration    // of a question, with the wait for its turn; 0: DefaultTimeout
 	Logger   *slog.Logger     // default: none
@@ -55,7 +56,7 @@ func (o *Options) setDefaults() {
 	if o.Asked == nil {
 		o.Asked = func(string, time.Duration) {}
 	}
-	if o.Turns.turns == nil {
+	if o.Turns == nil {
 		o.Turns = NewTurns()
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/ledger/sqlite"
+	"ci-jobs-metrics/internal/problems"
 	"ci-jobs-metrics/internal/rollup"
 	"ci-jobs-metrics/internal/totals"
 )
@@ -35,7 +36,7 @@ type service struct {
 	ledger   *ledger.Ledger
 	server   *httptest.Server
 	client   *http.Client
-	problems []api.Problem
+	problems []problems.Problem
 
 	mu    sync.Mutex
 	asked []string // questions that were computed
@@ -47,7 +48,7 @@ func serve(t testing.TB, zone string, change func(*api.Options)) *service {
 	s := &service{ledger: openLedger(t, filepath.Join(t.TempDir(), "ledger.db"), zone)}
 	o := api.Options{
 		Ledger:   s.ledger,
-		Problems: func(context.Context) ([]api.Problem, error) { return s.problems, nil },
+		Problems: func(context.Context) ([]problems.Problem, error) { return s.problems, nil },
 		Now:      func() time.Time { return now },
 		Asked:    s.observe,
 	}
@@ -163,15 +164,15 @@ func jobsOf(n int) []job.Job {
 }
 
 // someProblems are what a service says at /problems.
-func someProblems() (problems []api.Problem) {
+func someProblems() (some []problems.Problem) {
 	for i, project := range []string{"shop/web", "", "=HYPERLINK(1)", "shop/api"} {
-		problems = append(problems, api.Problem{
-			Kind: []string{"rejected", "warned"}[i%2], Project: project, Template: templates[i], Field: "status",
-			Reason: "missing", Value: "-1", Remedy: "send it", Sender: "10.0.0.1", Count: int64(i + 1),
+		some = append(some, problems.Problem{
+			Key:      problems.Key{Kind: []problems.Kind{"rejected", "warned"}[i%2], Project: project, Field: "status", Reason: "missing"},
+			Template: templates[i], Value: "-1", Remedy: "send it", Sender: "10.0.0.1", Count: int64(i + 1),
 			First: now.Add(-time.Hour), Last: now.Add(-time.Duration(i) * time.Minute),
 		})
 	}
-	return problems
+	return some
 }
 
 // full is a service with a thousand jobs, and problems.

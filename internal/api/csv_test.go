@@ -17,6 +17,7 @@ import (
 	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/ledger"
+	"ci-jobs-metrics/internal/problems"
 )
 
 // everything are all questions, with a thousand rows where there are rows.
@@ -119,7 +120,7 @@ func TestCSVFormulas(t *testing.T) {
 	for _, name := range []string{"=1+1", "+1", "-1", "@x", "a=1", "'=1", "1", `"=1`} {
 		record(t, s.ledger, job.Job{Name: name, Project: "p", Status: job.Success, Finished: now})
 	}
-	s.problems = []api.Problem{{Value: "\t=1"}, {Value: "\r=1"}, {Value: "x\t=1"}}
+	s.problems = []problems.Problem{{Value: "\t=1"}, {Value: "\r=1"}, {Value: "x\t=1"}}
 	column := func(path, name string) (cells []string) {
 		table := s.csv(t, path)
 		at := slices.Index(table[0], name)
@@ -140,7 +141,7 @@ func TestCSVFormulas(t *testing.T) {
 // A table that is too large for a CSV is refused, not cut.
 func TestCSVTooLarge(t *testing.T) {
 	s := serve(t, "UTC", nil)
-	s.problems = make([]api.Problem, 100_001)
+	s.problems = make([]problems.Problem, 100_001)
 	response, body := s.ask(t, "GET", "/api/v1/problems?format=csv")
 	if response.StatusCode != 400 || !strings.Contains(string(body), "more than the 100000 rows of a CSV") {
 		t.Errorf("%s: %.200s", response.Status, body)

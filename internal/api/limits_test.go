@@ -17,6 +17,7 @@ import (
 
 	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/logtest"
+	"ci-jobs-metrics/internal/problems"
 )
 
 // unavailable wants the answer that something is to be asked again.
@@ -55,7 +56,7 @@ type blocked struct {
 	ended   atomic.Int32
 }
 
-func (b *blocked) problems(ctx context.Context) ([]api.Problem, error) {
+func (b *blocked) problems(ctx context.Context) ([]problems.Problem, error) {
 	b.running.Add(1)
 	defer b.ended.Add(1)
 	defer b.running.Add(-1)
@@ -121,7 +122,7 @@ func TestNoTurn(t *testing.T) {
 	b := &blocked{release: make(chan struct{})}
 	s := serve(t, "UTC", func(o *api.Options) {
 		o.Timeout = 300 * time.Millisecond
-		o.Problems = func(context.Context) ([]api.Problem, error) { return b.problems(context.Background()) } // it holds its turn
+		o.Problems = func(context.Context) ([]problems.Problem, error) { return b.problems(context.Background()) } // it holds its turn
 	})
 	for range max(1, runtime.GOMAXPROCS(0)/2) {
 		go func() { _, _, _ = s.send(context.Background(), "GET", "/api/v1/problems") }()
@@ -170,7 +171,7 @@ func TestNoTurnIsLost(t *testing.T) {
 	var b atomic.Pointer[blocked]
 	b.Store(&blocked{release: make(chan struct{})})
 	s := serve(t, "UTC", func(o *api.Options) {
-		o.Problems = func(ctx context.Context) ([]api.Problem, error) { return b.Load().problems(ctx) }
+		o.Problems = func(ctx context.Context) ([]problems.Problem, error) { return b.Load().problems(ctx) }
 	})
 	for range 30 {
 		ctx, hangUp := context.WithCancel(t.Context())
@@ -194,7 +195,7 @@ func TestLedgerGone(t *testing.T) {
 	var log logtest.Buffer
 	s := &service{ledger: openLedger(t, path, "UTC")}
 	s.start(t, api.Options{Ledger: s.ledger, Logger: slog.New(slog.NewTextHandler(&log, nil)),
-		Problems: func(context.Context) ([]api.Problem, error) { return nil, nil }})
+		Problems: func(context.Context) ([]problems.Problem, error) { return nil, nil }})
 	record(t, s.ledger, jobsOf(10)...)
 	first, _ := s.ask(t, "GET", "/api/v1/overview")
 	if err := os.Rename(path, path+".away"); err != nil {
@@ -218,7 +219,7 @@ func TestLedgerGone(t *testing.T) {
 // Errors of whoever knows the problems are no different.
 func TestProblemsFail(t *testing.T) {
 	s := serve(t, "UTC", func(o *api.Options) {
-		o.Problems = func(context.Context) ([]api.Problem, error) { return nil, fmt.Errorf("the disk fails") }
+		o.Problems = func(context.Context) ([]problems.Problem, error) { return nil, fmt.Errorf("the disk fails") }
 	})
 	response, body := s.ask(t, "GET", "/api/v1/problems")
 	unavailable(t, response, body, "the disk fails")

@@ -18,6 +18,7 @@ import (
 	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/ledger"
+	"ci-jobs-metrics/internal/problems"
 )
 
 var strong = regexp.MustCompile(`^"[A-Za-z0-9_-]{22}"$`)
@@ -107,7 +108,7 @@ func TestTagChanges(t *testing.T) {
 	options := func(zone string) *service {
 		s := &service{ledger: openLedger(t, path, zone)}
 		s.start(t, api.Options{Ledger: s.ledger, Now: func() time.Time { return at },
-			Problems: func(context.Context) ([]api.Problem, error) { return s.problems, nil }})
+			Problems: func(context.Context) ([]problems.Problem, error) { return s.problems, nil }})
 		return s
 	}
 	s := options("UTC")

@@ -139,7 +139,7 @@ func (a *Asker) Findings(ctx context.Context, q Query) (*Findings, error) {
 // search asks all questions.
 func (f *finder) search() {
 	for t := range f.templates {
-		if !matchesAny(f.filter.Templates, f.templates[t].name) {
+		if !MatchesAny(f.filter.Templates, f.templates[t].name) {
 			continue
 		}
 		f.lostTime(t)

@@ -91,7 +91,8 @@ func (p Pattern) exact() (text string, ok bool) {
 	return b.String(), true
 }
 
-func matchesAny(patterns []Pattern, text string) bool {
+// MatchesAny says whether a text is what one of some patterns says, or there is none.
+func MatchesAny(patterns []Pattern, text string) bool {
 	if len(patterns) == 0 {
 		return true
 	}

@@ -190,7 +190,7 @@ func (s *survey) template(name string) int {
 	n, ok := s.templates[name]
 	if !ok {
 		n = -1
-		if matchesAny(s.Filter.Templates, name) {
+		if MatchesAny(s.Filter.Templates, name) {
 			n = len(s.names)
 			s.names = append(s.names, name)
 		}
@@ -214,7 +214,7 @@ func (m *matches) match(number uint32, texts *rollup.Texts) bool {
 	}
 	if m.known[number] == 0 {
 		m.known[number] = -1
-		if matchesAny(m.patterns, texts.At(number)) {
+		if MatchesAny(m.patterns, texts.At(number)) {
 			m.known[number] = 1
 		}
 	}

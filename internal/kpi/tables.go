@@ -158,7 +158,7 @@ func table[K comparable, Row any](ctx context.Context, a *Asker, q Query, cut Cu
 	}
 	slices.SortFunc(items, func(a, b ranked[Row]) int { return order(&a.row, &b.row) })
 	page := &Page[Row]{meta, len(items), cut.Offset, []Row{}}
-	for _, item := range cutOut(items, cut) {
+	for _, item := range CutOut(items, cut) {
 		t.trend(&item.row, item.trend.all(len(s.days)))
 		page.Items = append(page.Items, item.row)
 	}
@@ -182,8 +182,8 @@ func (s *survey) firstAndLast(t *trend) (first, last string) {
 	return s.days[t.first].String(), s.days[t.first+len(t.days)-1].String()
 }
 
-// cutOut is the part of a table's rows that a cut asks for.
-func cutOut[T any](rows []T, c Cut) []T {
+// CutOut is the part of a table's rows that a cut asks for.
+func CutOut[T any](rows []T, c Cut) []T {
 	from := min(max(c.Offset, 0), len(rows))
 	if c.Limit <= 0 {
 		return rows[from:]

@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/kpi"
 	"ci-jobs-metrics/internal/page"
+	"ci-jobs-metrics/internal/problems"
 )
 
 func main(t *testing.T, s *service, path string) string {
@@ -66,8 +66,9 @@ func TestScript(t *testing.T) {
 	}
 }
 
-var someProblems = []api.Problem{{
-	Kind: "rejected", Project: `<script>alert("p")</script>`, Template: "\u202eevil", Field: "status", Reason: "missing", Value: `"><img src=x onerror=alert(1)>`,
+var someProblems = []problems.Problem{{
+	Key:      problems.Key{Kind: "rejected", Project: `<script>alert("p")</script>`, Field: "status", Reason: "missing"},
+	Template: "\u202eevil", Value: `"><img src=x onerror=alert(1)>`,
 	Remedy: "send it", Sender: "10.0.0.1", Count: 3, First: now, Last: now,
 }}
 

@@ -6,6 +6,7 @@ import (
 
 	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/kpi"
+	"ci-jobs-metrics/internal/problems"
 )
 
 const (
@@ -71,7 +72,7 @@ func (v *visit) improve(ctx context.Context) error {
 
 // problems is what was wrong with reports of jobs lately.
 func (v *visit) problems(ctx context.Context) error {
-	all, a, err := ask(v, "problems", func(asked) ([]api.Problem, error) { return v.Problems(ctx) })
+	all, a, err := ask(v, "problems", func(asked) ([]problems.Problem, error) { return v.Problems(ctx) })
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func (v *visit) problems(ctx context.Context) error {
 	for i := range p.Items {
 		one := &p.Items[i]
 		t.Rows = append(t.Rows, []cell{
-			{Status: &status{one.Kind, one.Kind}, Under: reasonOf(one)}, {Name: &name{Text: one.Project}}, {Name: &name{Text: one.Template}},
+			{Status: &status{string(one.Kind), string(one.Kind)}, Under: reasonOf(one)}, {Name: &name{Text: one.Project}}, {Name: &name{Text: one.Template}},
 			{Name: &name{Text: one.Value}}, {Name: &name{Text: one.Remedy, Long: true}}, {Name: &name{Text: one.Sender}},
 			{Number: new(whole64(one.Count, item(i)+".count"))},
 			{Moment: momentOf(one.Last)},
@@ -100,8 +101,8 @@ func (v *visit) problems(ctx context.Context) error {
 }
 
 // reasonOf is what was wrong with which field of a report.
-func reasonOf(p *api.Problem) string {
-	reason := strings.ReplaceAll(p.Reason, "_", " ")
+func reasonOf(p *problems.Problem) string {
+	reason := strings.ReplaceAll(string(p.Reason), "_", " ")
 	if p.Field == "" {
 		return reason
 	}

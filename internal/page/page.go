@@ -23,13 +23,14 @@ import (
 	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/kpi"
 	"ci-jobs-metrics/internal/ledger"
+	"ci-jobs-metrics/internal/problems"
 )
 
 // Options say what is shown. Ledger and Problems are needed.
 type Options struct {
 	Ledger *ledger.Ledger
 	// Problems and Asked are those of api.Options; Turns are best shared with it.
-	Problems func(context.Context) ([]api.Problem, error)
+	Problems func(context.Context) ([]problems.Problem, error)
 	Asked    func(question string, took time.Duration)
 	Turns    api.Turns
 	// Findings, if set, are where it is worth to improve something, the costliest first.

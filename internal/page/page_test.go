@@ -21,6 +21,7 @@ import (
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/ledger/sqlite"
 	"ci-jobs-metrics/internal/page"
+	"ci-jobs-metrics/internal/problems"
 	"ci-jobs-metrics/internal/rollup"
 	"ci-jobs-metrics/internal/totals"
 )
@@ -35,14 +36,14 @@ type service struct {
 	ledger   *ledger.Ledger
 	server   *httptest.Server
 	client   *http.Client
-	problems []api.Problem
+	problems []problems.Problem
 }
 
 // serve starts one. change, if not nil, changes the options of its pages.
 func serve(t testing.TB, change func(*page.Options)) *service {
 	t.Helper()
 	s := &service{ledger: openLedger(t)}
-	problems := func(context.Context) ([]api.Problem, error) { return s.problems, nil }
+	problems := func(context.Context) ([]problems.Problem, error) { return s.problems, nil }
 	clock := func() time.Time { return now }
 	turns := api.NewTurns()
 	o := page.Options{Ledger: s.ledger, Problems: problems, Turns: turns, Now: clock}
@@ -101,9 +102,10 @@ func full(t testing.TB, change func(*page.Options)) *service {
 		t.Fatal(err)
 	}
 	for i := range 60 {
-		s.problems = append(s.problems, api.Problem{
-			Kind: []string{"rejected", "warned", "refused"}[i%3], Project: "shop/web", Template: "npm_test", Field: "status",
-			Reason: "unknown_status", Value: "what", Remedy: "send success", Sender: "10.0.0.1", Count: int64(1000 * i),
+		s.problems = append(s.problems, problems.Problem{
+			Key: problems.Key{Kind: []problems.Kind{"rejected", "warned", "refused"}[i%3], Project: "shop/web", Field: "status",
+				Reason: "unknown_status"},
+			Template: "npm_test", Value: "what", Remedy: "send success", Sender: "10.0.0.1", Count: int64(1000 * i),
 			First: now.Add(-time.Hour), Last: now.Add(-time.Duration(i) * time.Minute),
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"ci-jobs-metrics/internal/kpi"
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/negotiate"
+	"ci-jobs-metrics/internal/problems"
 )
 
 // A visit is a request for a page.
@@ -143,7 +144,7 @@ func length(p kpi.Period) time.Duration { return p.To.Sub(p.From) }
 var errNoTurn = errors.New("it was not its turn in time")
 
 // compute builds the document, when it is the page's turn.
-func (v *visit) compute(ctx context.Context, noted []api.Problem) error {
+func (v *visit) compute(ctx context.Context, noted []problems.Problem) error {
 	done, err := v.Turns.Take(ctx)
 	if err != nil {
 		return errNoTurn

@@ -42,13 +42,13 @@ const (
 
 // A Key is what problems have in common that are counted together.
 type Key struct {
-	Kind Kind
+	Kind Kind `json:"kind"`
 	// Project is as it was sent, shortened to what a project may have: it may be the name
 	// of a variable, empty if it is missing, could not be read, or a request was refused, and
 	// __other__ stands for those of a request that had too many.
-	Project string
-	Field   string     // as in job.Problem
-	Reason  job.Reason // or why a request was refused, in the words of the metrics
+	Project string     `json:"project"`
+	Field   string     `json:"field"`  // as in job.Problem
+	Reason  job.Reason `json:"reason"` // or why a request was refused, in the words of the metrics
 }
 
 // A Problem is what was wrong, and how often. All but Count and First is of the last time.
@@ -57,13 +57,14 @@ type Key struct {
 // anything else: a page has to escape them.
 type Problem struct {
 	Key
-	Template string // of the item, folded; empty if it had none
-	Remedy   string // what to send instead, for people; never empty
-	Value    string // what was sent; empty if that was nothing, or a whole request
-	Sender   string // the host that the request came from: a proxy's, behind one
+	Template string `json:"template"` // of the item, folded; empty if it had none
+	Remedy   string `json:"remedy"`   // what to send instead, for people; never empty
+	Value    string `json:"value"`    // what was sent; empty if that was nothing, or a whole request
+	Sender   string `json:"sender"`   // the host that the request came from: a proxy's, behind one
 
-	Count       int64     // at least 1; since First
-	First, Last time.Time // in whole microseconds, UTC, by the receiver's clock
+	Count int64     `json:"count"` // at least 1; since First
+	First time.Time `json:"first"` // in whole microseconds, UTC, by the receiver's clock, as is Last
+	Last  time.Time `json:"last"`
 }
 
 // bound cuts the texts to their limits. They are copies then, for they may be parts of a

@@ -1,11 +1,9 @@
 package receiver
 
 import (
-	"context"
 	"net/http"
 	"time"
 
-	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/problems"
 	"ci-jobs-metrics/internal/steps"
@@ -52,21 +50,4 @@ func (r *Receiver) refused(h *health) func(steps.Refusal) {
 			Count: 1, First: now, Last: now,
 		}})
 	}
-}
-
-// problems are those that were noted, in the words of the API.
-func (r *Receiver) problems(ctx context.Context) ([]api.Problem, error) {
-	noted, err := r.ledger.Problems(ctx)
-	if err != nil {
-		return nil, err
-	}
-	told := make([]api.Problem, len(noted))
-	for i := range noted {
-		p := &noted[i]
-		told[i] = api.Problem{
-			Kind: string(p.Kind), Project: p.Project, Template: p.Template, Field: p.Field, Reason: string(p.Reason),
-			Value: p.Value, Remedy: p.Remedy, Sender: p.Sender, Count: p.Count, First: p.First, Last: p.Last,
-		}
-	}
-	return told, nil
 }

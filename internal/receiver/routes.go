@@ -22,7 +22,7 @@ func (r *Receiver) routes(h *health) http.Handler {
 	turns := api.NewTurns()
 	pages := page.New(page.Options{
 		Ledger:   r.ledger,
-		Problems: r.problems,
+		Problems: r.ledger.Problems,
 		Now:      r.opts.Now,
 		Logger:   r.opts.Logger,
 		Asked:    h.asked,
@@ -44,7 +44,7 @@ func (r *Receiver) routes(h *health) http.Handler {
 	mux.HandleFunc("GET /jobs", r.job)
 	mux.Handle(api.Path, api.New(api.Options{
 		Ledger:   r.ledger,
-		Problems: r.problems,
+		Problems: r.ledger.Problems,
 		Now:      r.opts.Now,
 		Logger:   r.opts.Logger,
 		Asked:    h.asked,
