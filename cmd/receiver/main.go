@@ -1,5 +1,5 @@
 // Command receiver takes finished CI jobs at /steps, records each exactly once, and
-// shows what became of them as Prometheus metrics. Without arguments it listens on
+// shows what became of them: as Prometheus metrics, as a page of KPI at /, and at /api/v1. Without arguments it listens on
 // :80 and keeps its ledger in the working directory. It has commands as well that
 // verify, back up and restore a ledger, and take counters out of it.
 package main
@@ -88,7 +88,7 @@ func run(ctx context.Context, options *receiver.Options) error {
 // parse turns arguments, and environment variables where there is no argument,
 // into the options to serve with, or into another command that was given.
 func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) {
-	app := kingpin.New("receiver", "Records finished CI jobs and shows them as Prometheus metrics. "+
+	app := kingpin.New("receiver", "Records finished CI jobs and shows how CI templates do: as Prometheus metrics at /metrics, as a page at /, and at /api/v1. "+
 		"Every flag can also be given in the environment: --web.listen-address as CI_METRICS_RECEIVER_WEB_LISTEN_ADDRESS.")
 	app.UsageTemplate(usageTemplate).UsageFuncs(usageFunctions)
 	app.HelpFlag.Short('h')
@@ -98,7 +98,7 @@ func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) 
 	o := &receiver.Options{}
 	app.Flag("ledger", "Where jobs are recorded: sqlite:PATH. Default: sqlite:ci-jobs-metrics.db in the working directory.").
 		Default("sqlite:ci-jobs-metrics.db").PlaceHolder("sqlite:PATH").StringVar(&o.Ledger)
-	serve := app.Command(serveCommand, "Take jobs at /steps and show them at /metrics; what it does without a command.").Default()
+	serve := app.Command(serveCommand, "Take jobs at /steps and show them at /metrics, at / and at /api/v1; what it does without a command.").Default()
 	o.Web = &web.FlagConfig{
 		WebListenAddresses: serve.Flag("web.listen-address", "Where to listen, such as :8080 or 127.0.0.1:8080. Repeatable.").
 			Default(":80").PlaceHolder(":80").Strings(),
@@ -119,10 +119,10 @@ func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) 
 		Default(strconv.Itoa(totals.DefaultMaxSets)).SetValue(&whole{"metrics.max-series", &o.Totals.MaxSets})
 	serve.Flag("metrics.families", "Which views of the jobs /metrics shows: named (ci_<name>_total), labelled (cijob_runs_total), or both.").
 		Default(string(exposition.Both)).SetValue(&o.Families)
-	zone := serve.Flag("kpi.time-zone", "Whose days the answers at /api/v1 have: a name of the IANA database, such as Europe/Berlin. Another one applies to the past as well.").
+	zone := serve.Flag("kpi.time-zone", "Whose days the page and the answers at /api/v1 have: a name of the IANA database, such as Europe/Berlin. Another one applies to the past as well.").
 		Default("UTC").String()
 	kpiRetention := period{"kpi.retention", model.Duration(ledger.DefaultRollupRetention)}
-	serve.Flag("kpi.retention", "How far back the answers at /api/v1 reach, such as 800d: not less than --ledger.retention.").
+	serve.Flag("kpi.retention", "How far back the page and the answers at /api/v1 reach, such as 800d: not less than --ledger.retention.").
 		Default("800d").SetValue(&kpiRetention)
 	logConfig := addLogFlags(serve, stderr)
 	addEnvironment(app)

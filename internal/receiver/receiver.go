@@ -1,4 +1,4 @@
-// Package receiver is the service: it puts ledger, wire and exposition together
+// Package receiver is the service: it puts ledger, wire, exposition, API and page together
 // behind one HTTP server.
 //
 // [New] binds the listeners and opens the ledger, and returns what is wrong with either.

@@ -48,7 +48,7 @@ type Options struct {
 	Memory int            // how many bytes the views of days may take; default 256 MiB
 }
 
-// DefaultMemory is how many bytes the views of days may take: enough for 90 days of 40
+// DefaultMemory is how many bytes the views of days may take: enough for 90 days of 20
 // million jobs in a thousand projects.
 const DefaultMemory = 256 << 20
 
