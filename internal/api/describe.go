@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"ci-jobs-metrics/internal/negotiate"
+	"ci-jobs-metrics/internal/reply"
 )
 
 // description is the name of what describes everything below Path, in OpenAPI 3.1.
@@ -16,9 +17,9 @@ var openAPI []byte
 // describe serves the description. A test holds it against the program.
 func describe(w http.ResponseWriter, r *http.Request) {
 	o := outgoing{contentType: typeJSON, body: openAPI, gzip: negotiate.Gzip(r.Header.Values("Accept-Encoding"))}
-	o.tag = hash([]any{openAPI, o.gzip})
+	o.tag = reply.Tag(openAPI, o.gzip)
 	switch {
-	case parseTags(r.Header.Values("If-None-Match")).has(o.tag):
+	case reply.TagsOf(r).Has(o.tag):
 		o.notModified(w)
 	case r.Method == http.MethodHead:
 		o.head(w)

@@ -8,10 +8,9 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
+	"ci-jobs-metrics/internal/reply"
 )
 
 const (
@@ -76,26 +75,10 @@ func (o *outgoing) encode(r *request, a *answer) (err error) {
 	return err
 }
 
-// worthIt is from how many bytes on compressing makes an answer fit into fewer packets.
-const worthIt = 1400
-
-// A compressor holds most of a megabyte.
-var compressors = sync.Pool{New: func() any {
-	z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is a constant that is valid
-	return z
-}}
-
 func (o *outgoing) compress() {
-	if !o.gzip || len(o.body) < worthIt {
-		return
+	if o.gzip && len(o.body) >= reply.WorthIt {
+		o.body, o.compressed = reply.Compress(o.body), true
 	}
-	var b bytes.Buffer
-	z := compressors.Get().(*gzip.Writer)
-	defer compressors.Put(z)
-	z.Reset(&b)
-	_, _ = z.Write(o.body) // it fails only where the buffer does
-	_ = z.Close()
-	o.body, o.compressed = b.Bytes(), true
 }
 
 // declare sets the headers that an answer has, whether or not its body is sent.

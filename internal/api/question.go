@@ -8,6 +8,7 @@ import (
 
 	"ci-jobs-metrics/internal/kpi"
 	"ci-jobs-metrics/internal/negotiate"
+	"ci-jobs-metrics/internal/reply"
 )
 
 // A question is one that can be asked, behind Path.
@@ -53,8 +54,8 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, q *question) error {
 		return err
 	}
 	out := outgoing{contentType: asked.contentType(), disposition: asked.disposition(q, a.asker.Zone()), gzip: gzip, tag: t.now()}
-	known := parseTags(r.Header.Values("If-None-Match"))
-	if known.has(out.tag) {
+	known := reply.TagsOf(r)
+	if known.Has(out.tag) {
 		out.notModified(w)
 		return nil
 	}
@@ -65,7 +66,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, q *question) error {
 	if err := a.compute(r.Context(), q, &asked, t, &out); err != nil {
 		return err
 	}
-	if known.has(out.tag) {
+	if known.Has(out.tag) {
 		out.notModified(w)
 		return nil
 	}

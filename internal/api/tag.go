@@ -2,15 +2,10 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
-	"strings"
-
-	"github.com/prometheus/common/version"
 
 	"ci-jobs-metrics/internal/kpi"
 	"ci-jobs-metrics/internal/ledger"
+	"ci-jobs-metrics/internal/reply"
 )
 
 // shape is to be raised when the same question is answered with other bytes from the same
@@ -39,7 +34,7 @@ func (t *tagger) now() string {
 	if t.moving {
 		return ""
 	}
-	return hash(append(t.parts, t.version))
+	return reply.Tag(append(t.parts, shape, t.version)...)
 }
 
 // asOf takes over as of which job an answer is: one may have come since the tag was made.
@@ -48,51 +43,7 @@ func (t *tagger) asOf(asOf *kpi.AsOf) { t.version.Last, t.version.Received = asO
 // of is the tag of an answer as it was encoded.
 func (t *tagger) of(body []byte) string {
 	if t.moving {
-		return hash(append(t.parts, body))
+		return reply.Tag(append(t.parts, shape, body)...)
 	}
 	return t.now()
-}
-
-func hash(parts []any) string {
-	text, err := json.Marshal(append(parts, shape, version.Version, version.GetRevision()))
-	if err != nil { // can't be: the types hold nothing that JSON doesn't
-		return ""
-	}
-	sum := sha256.Sum256(text)
-	return `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
-}
-
-// tags are those of an If-None-Match header.
-type tags []string
-
-// parseTags reads the lines of the header; "*" stands for any tag. What comes behind
-// something that is no tag is as if it were not there.
-func parseTags(lines []string) (list tags) {
-	rest := strings.Join(lines, ",")
-	for {
-		rest = strings.TrimLeft(rest, ", \t")
-		if strings.HasPrefix(rest, "*") {
-			return append(list, "*")
-		}
-		rest = strings.TrimPrefix(rest, "W/") // weak ones are as good here
-		if !strings.HasPrefix(rest, `"`) {
-			return list
-		}
-		end := strings.IndexByte(rest[1:], '"') + 2
-		if end < 2 {
-			return list
-		}
-		list, rest = append(list, rest[:end]), rest[end:]
-	}
-}
-
-// has says whether the client has the answer with a tag. One whose tag is not known yet, it
-// has if it takes any.
-func (t tags) has(tag string) bool {
-	for _, known := range t {
-		if known == "*" || known == tag {
-			return true
-		}
-	}
-	return false
 }

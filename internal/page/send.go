@@ -1,17 +1,10 @@
 package page
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"net/http"
 	"strconv"
-	"strings"
-	"sync"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/prometheus/common/version"
+	"ci-jobs-metrics/internal/reply"
 )
 
 const typeHTML = "text/html; charset=utf-8"
@@ -36,16 +29,7 @@ type outgoing struct {
 }
 
 // known says whether the client has the page already.
-func (o *outgoing) known(r *http.Request) bool {
-	for _, line := range r.Header.Values("If-None-Match") {
-		for tag := range strings.SplitSeq(line, ",") {
-			if tag = strings.TrimSpace(tag); tag == o.tag || tag == "*" {
-				return true
-			}
-		}
-	}
-	return false
-}
+func (o *outgoing) known(r *http.Request) bool { return reply.TagsOf(r).Has(o.tag) }
 
 func (o *outgoing) declare(h http.Header) {
 	h.Set("Cache-Control", "no-cache, private") // may be kept, and has to be asked for again
@@ -70,7 +54,7 @@ func (o *outgoing) write(w http.ResponseWriter, r *http.Request) {
 	o.declare(h)
 	h.Set("Content-Type", typeHTML)
 	if o.gzip {
-		o.body = compress(o.body)
+		o.body = reply.Compress(o.body)
 		h.Set("Content-Encoding", "gzip")
 	}
 	h.Set("Content-Length", strconv.Itoa(len(o.body)))
@@ -81,24 +65,4 @@ func (o *outgoing) write(w http.ResponseWriter, r *http.Request) {
 
 // hash is a weak entity tag: that of a page that was made a moment before the next job
 // came may have that job. It is another one in every build that shows something else.
-func hash(parts []any) string {
-	text, err := json.Marshal(append(parts, version.Version, version.GetRevision(), fingerprint()))
-	if err != nil { // can't be: the types hold nothing that JSON doesn't
-		return ""
-	}
-	sum := sha256.Sum256(text)
-	return `W/"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
-}
-
-// A compressor holds most of a megabyte.
-var compressors = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
-
-func compress(body []byte) []byte {
-	var b bytes.Buffer
-	z := compressors.Get().(*gzip.Writer)
-	defer compressors.Put(z)
-	z.Reset(&b)
-	_, _ = z.Write(body) // it fails only where the buffer does
-	_ = z.Close()
-	return b.Bytes()
-}
+func hash(parts []any) string { return reply.Weak(reply.Tag(append(parts, fingerprint())...)) }

@@ -14,6 +14,8 @@ import (
 	"sync"
 
 	"ci-jobs-metrics/internal/negotiate"
+
+	"ci-jobs-metrics/internal/reply"
 )
 
 //go:embed static templates
@@ -62,7 +64,7 @@ func (l *library) add(name string, content []byte) {
 	ext := path.Ext(name)
 	hashed := staticPath + strings.TrimSuffix(name, ext) + "." + base64.RawURLEncoding.EncodeToString(sum[:9]) + ext
 	l.names[name] = hashed
-	l.files[hashed] = file{mime.TypeByExtension(ext), content, compress(content)}
+	l.files[hashed] = file{mime.TypeByExtension(ext), content, reply.Compress(content)}
 }
 
 func fingerprint() string { return static().print }
