@@ -1,7 +1,9 @@
 package kpi
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"ci-jobs-metrics/internal/rollup"
 )
@@ -101,7 +103,15 @@ func (f *finder) takeCensus(ctx context.Context, a *Asker) (*census, error) {
 			}
 		}
 	})
+	c.sort()
 	return c, err
+}
+
+// sort puts all in the order of names: that in which they were met differs from scan to scan,
+// and with it the last digits of what is added up.
+func (c *census) sort() {
+	slices.SortFunc(c.templates, func(a, b templateDays) int { return cmp.Compare(a.name, b.name) })
+	slices.SortFunc(c.projects, func(a, b projectDays) int { return cmp.Compare(a.name, b.name) })
 }
 
 // begin forgets what an earlier attempt found.

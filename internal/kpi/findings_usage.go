@@ -69,7 +69,27 @@ func (f *finder) takeUsage(ctx context.Context, a *Asker) (*usage, error) {
 			}
 		}
 	})
-	return u, err
+	if err != nil {
+		return nil, err
+	}
+	u.sort(f.survey.texts)
+	return u, nil
+}
+
+// sort is that of the census, for the same reason.
+func (u *usage) sort(texts *rollup.Texts) {
+	for t := range u.templates {
+		pairs := u.templates[t].pairs
+		slices.SortFunc(pairs, func(a, b pair) int {
+			return cmp.Compare(u.projects[a.project].name, u.projects[b.project].name)
+		})
+		for i := range pairs {
+			slices.SortFunc(pairs[i].versions, func(a, b versionUse) int {
+				return cmp.Compare(texts.At(a.version), texts.At(b.version))
+			})
+		}
+		u.templates[t].numbers = nil // of pairs as they were
+	}
 }
 
 func (u *usage) project(s *survey, number uint32, known *index) int {
