@@ -47,7 +47,7 @@ lint: ## Run the linters
 	cd bench/scrape && $(GO) tool -modfile=../../tools/lint/go.mod golangci-lint run ./...
 
 .PHONY: fuzz
-fuzz: ## Fuzz every decoder and name rule, FUZZTIME=10s each
+fuzz: ## Fuzz every decoder and name rule, FUZZTIME=10s or 10000x each
 	@scripts/fuzz $(FUZZTIME)
 
 .PHONY: prometheus promtool
