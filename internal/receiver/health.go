@@ -22,6 +22,9 @@ const namespace = "cijob_receiver"
 // the jobs' are in the ledger.
 type health struct {
 	registry *exposition.Registry
+	// origin is what is said of the ledger beside its jobs, the same by every receiver: which
+	// one it is. Who subtracts their counters needs it from the same scrape.
+	origin *prometheus.Registry
 
 	recorded   prometheus.Counter
 	duplicates prometheus.Counter
@@ -39,6 +42,7 @@ type health struct {
 func newHealth() *health {
 	h := &health{
 		registry: exposition.NewRegistry(),
+		origin:   prometheus.NewRegistry(),
 		recorded: counter("jobs_recorded_total", "Finished jobs that were recorded."),
 		duplicates: counter("jobs_duplicate_total",
 			"Finished jobs that were reported again under an id that counts already."),
@@ -96,7 +100,11 @@ func (h *health) watchDoor(c *connections) {
 
 // watch adds what is read from the ledger at each scrape.
 func (h *health) watch(l *ledger.Ledger) {
+	created := gauge("ledger_created_timestamp_seconds", "When the ledger was made, in Unix time.",
+		func() float64 { return unixSeconds(l.Created()) })
+	h.origin.MustRegister(created)
 	h.registry.MustRegister(
+		created,
 		gauge("queue_jobs", "Finished jobs that wait to be recorded.",
 			func() float64 { return float64(l.Stats().Waiting) }),
 		gauge("queue_capacity_jobs", "How many finished jobs may wait, half of them from small requests, before requests are answered 503.",
@@ -116,8 +124,6 @@ func (h *health) watch(l *ledger.Ledger) {
 		folded("template", l, func(f totals.Folded) uint64 { return f.Templates }),
 		gauge("last_job_timestamp_seconds", "When the last finished job was received, in Unix time; 0 if none was.",
 			func() float64 { return unixSeconds(l.Stats().LastJob) }),
-		gauge("ledger_created_timestamp_seconds", "When the ledger was made, in Unix time.",
-			func() float64 { return unixSeconds(l.Created()) }),
 	)
 }
 

@@ -39,7 +39,7 @@ func (r *Receiver) routes(h *health) http.Handler {
 		Refused:   r.refused(h),
 	}))
 	mux.Handle("GET /metrics", metrics.Handler(jobs, self))
-	mux.Handle("GET /metrics/jobs", metrics.Handler(jobs, nil))
+	mux.Handle("GET /metrics/jobs", metrics.Handler(jobs, h.origin))
 	mux.Handle("GET /metrics/self", metrics.Handler(noJobs, self))
 	mux.HandleFunc("GET /jobs", r.job)
 	mux.Handle(api.Path, api.New(api.Options{
