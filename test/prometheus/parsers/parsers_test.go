@@ -1,5 +1,5 @@
-// Package parsers reads our expositions with the parsers of Prometheus itself. It
-// is a module of its own, so that the product does not depend on Prometheus.
+// Package parsers reads our expositions with the parsers of Prometheus itself. Its module
+// is one of its own, so that the product does not depend on Prometheus.
 package parsers
 
 import (
@@ -31,7 +31,7 @@ var formats = []exposition.Format{exposition.Text, exposition.OpenMetrics, expos
 
 // TestParse renders the jobs of the exposition's golden files.
 func TestParse(t *testing.T) {
-	paths, err := filepath.Glob("../../internal/exposition/testdata/*.jobs")
+	paths, err := filepath.Glob("../../../internal/exposition/testdata/*.jobs")
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no *.jobs: %v", err)
 	}

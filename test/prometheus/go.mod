@@ -1,4 +1,4 @@
-module ci-jobs-metrics/test/parsers
+module ci-jobs-metrics/test/prometheus
 
 go 1.26.0
 
