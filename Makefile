@@ -34,6 +34,7 @@ test: deps prometheus promtool ## Run all tests, with what they need installed o
 	$(GO) test -race -count=1 -timeout 30m ./...
 	cd test/prometheus && $(GO) test -count=1 ./...
 	cd bench/scrape && $(GO) test -count=1 ./...
+	cd deploy/grafana && $(GO) test -count=1 ./...
 
 .PHONY: deps
 deps: ## Install the programs that tests use: curl, strace, ip, Chromium, npm, dash, busybox, a C compiler for the race detector
@@ -45,6 +46,7 @@ lint: ## Run the linters
 	$(GO) tool -modfile=tools/lint/go.mod golangci-lint run ./...
 	cd test/prometheus && $(GO) tool -modfile=../../tools/lint/go.mod golangci-lint run ./...
 	cd bench/scrape && $(GO) tool -modfile=../../tools/lint/go.mod golangci-lint run ./...
+	cd deploy/grafana && $(GO) tool -modfile=../../tools/lint/go.mod golangci-lint run ./...
 
 .PHONY: fuzz
 fuzz: ## Fuzz every decoder and name rule, FUZZTIME=10s or 10000x each
@@ -78,6 +80,10 @@ soak: ## Overload a receiver for SOAK=10m, and judge what becomes of jobs, times
 .PHONY: footprint
 footprint: ## Measure the exporter's size, memory and speed beside a minimal program, RUNS=200 of each
 	@scripts/footprint $(RUNS)
+
+.PHONY: dashboards
+dashboards: ## Write the JSON of the Grafana dashboards in deploy/grafana anew
+	cd deploy/grafana && $(GO) run .
 
 .PHONY: screenshots
 screenshots: ## Make the images of the README in docs/img anew, from made-up history

@@ -1,0 +1,58 @@
+// Command grafana writes the dashboards of this directory: `make dashboards`. Whoever uses them
+// imports the JSON and needs no Go.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+)
+
+const (
+	overviewUID = "cijob-overview"
+	templateUID = "cijob-template"
+)
+
+// Dashboards are all, by the names of their files.
+func Dashboards() map[string]*dashboard.DashboardBuilder {
+	return map[string]*dashboard.DashboardBuilder{
+		"ci-templates-overview.json": overview(),
+		"ci-templates-template.json": template(),
+	}
+}
+
+// Render is the JSON of a dashboard, always the same.
+func Render(d cog.Builder[dashboard.Dashboard]) ([]byte, error) {
+	built, err := d.Build()
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.MarshalIndent(built, "", "  ")
+	return append(text, '\n'), err
+}
+
+// build is for what can't fail: the tests build all that there is.
+func build[T any](b cog.Builder[T]) T {
+	v, err := b.Build()
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func main() {
+	for name, d := range Dashboards() {
+		text, err := Render(d)
+		if err == nil {
+			err = os.WriteFile(filepath.Join("dashboards", name), text, 0o644) //nolint:gosec // to be read by everybody
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, name+":", err)
+			os.Exit(1)
+		}
+	}
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The counters are durable: they never fall, whatever restarts. So what happened in a
+// period is the counter at its end minus the counter at its beginning, exactly; nothing is
+// extrapolated, and the first job of a series is not lost. docs/grafana.md explains each
+// piece of the formula that the functions below write.
+//
+// A query is text that people read in Grafana, so it is laid out: every function returns
+// lines without an indent, and indent moves what is put into something else.
+
+// A period is what a value is about, in the variables of Grafana.
+type period struct {
+	length  string // for offset
+	seconds string // the same as a number
+	at      string // put behind each selector: which moment is the end
+}
+
+var (
+	// whole is the period of the time picker: for instant queries, which Grafana asks for
+	// its end.
+	whole = period{length: "$__range", seconds: "$__range_s"}
+	// step is a bar, from the one before up to it: for range queries.
+	step = period{length: "$__interval", seconds: "$__interval_ms / 1000"}
+	// fixed is whole within a range query, the same for all its bars: to rank by.
+	fixed = period{length: "$__range", seconds: "$__range_s", at: " @ end()"}
+)
+
+// begin and end are what is put behind a selector to look at the period's edges.
+func (p period) end() string   { return p.at }
+func (p period) begin() string { return p.at + " offset " + p.length }
+
+// A variable's value is put into a matcher as a regular expression within backticks, where
+// PromQL escapes nothing. Grafana's own escaping (without :regex) leaves double quotes as
+// they are unless its feature prometheusSpecialCharsInLabelValues is on, and then leaves
+// single ones: between neither kind of quotes is every name safe. Here all are but
+// one with a backtick in it, whose query is then refused. For All it is the variable's allValue
+// as it stands.
+func matches(label string) string { return fmt.Sprintf("%s=~`${%s:regex}`", label, label) }
+
+func is(label, value string) string    { return fmt.Sprintf("%s=%q", label, value) }
+func anyOf(label, value string) string { return fmt.Sprintf("%s=~%q", label, value) }
+
+const (
+	passed   = "success"
+	notPass  = "failed|timedout"
+	decided  = "success|failed|timedout" // what the success rate is of
+	runs     = "cijob_runs_total"
+	seconds  = "cijob_duration_seconds"
+	created  = "cijob_receiver_ledger_created_timestamp_seconds"
+	scraped  = "[1h]" // a scrape counts for an edge if it is at most as old
+	received = "job"  // Prometheus' label of a scrape job: one ledger each
+)
+
+// A choice is which series are meant. The durations have no label project.
+type choice []string
+
+func (c choice) with(matchers ...string) choice {
+	return append(append(choice{}, c...), matchers...)
+}
+
+// of is the metric of the chosen series, as it was at the last scrape before a moment.
+func (c choice) of(metric, at string) string {
+	return "last_over_time(" + metric + "{" + strings.Join(c, ", ") + "}" + scraped + at + ")"
+}
+
+// newest takes together what several receivers of one ledger show, or a new pod beside the
+// old one: the same counters, so the highest is the newest.
+func newest(labels []string, values ...string) string {
+	return call("sum by ("+strings.Join(labels, ", ")+")",
+		call("max without (instance, pod)", strings.Join(values, "\nor\n")))
+}
+
+// ledger is when the ledger was made that was there at a moment.
+func ledger(at string) string {
+	return call("max by ("+received+")", choice{matches(received)}.of(created, at))
+}
+
+// difference is what was added to counters in a period. A series that was not there at its
+// beginning was 0; so were all if there was another ledger. After a restored backup or
+// `receiver forget` a counter may be lower: that is no negative count.
+func difference(p period, at func(moment string) string) string {
+	return call("clamp_min",
+		at(p.end()),
+		minus(p, at)+",",
+		"0")
+}
+
+// minus takes off what was there at the beginning of a period.
+func minus(p period, at func(moment string) string) string {
+	return lines("- (",
+		indent(lines(
+			"# when the period began, unless another ledger was there then",
+			at(p.begin()),
+			call("and on ("+received+")", same(p, "==")),
+			"or",
+			"# 0, if it was not there yet",
+			"0 * "+at(p.end()))),
+		")")
+}
+
+// same compares the ledgers at both edges of a period.
+func same(p period, operator string) string {
+	return lines(ledger(p.end()), operator, ledger(p.begin()))
+}
+
+// known leaves a value out where nothing was scraped at the beginning of the period, rather than
+// take all that ever was for it; but not if the ledger was made since, for then all is of
+// the period. A ledger that is older than the one before (a backup of before it was lost) has counted in
+// neither: nothing is said.
+func known(p period, more ...string) string {
+	begun := same(p, ">=")
+	for _, m := range more {
+		begun = lines(begun, "and on ("+received+")", m)
+	}
+	return call("and on ("+received+")",
+		"# only if it was scraped when the period began, or its ledger was made since",
+		begun,
+		"or",
+		ledger(p.end())+" > time() - "+p.seconds)
+}
+
+// count is the number of jobs in a period, for each scrape job, template, project, status and the labels
+// that are added.
+func count(p period, c choice, added ...string) string {
+	labels := append([]string{received, "template", "project", "status"}, added...)
+	at := func(moment string) string { return newest(labels, c.of(runs, moment)) }
+	if p.at != "" { // to rank by: time() is not the end there
+		return difference(p, at)
+	}
+	return lines(difference(p, at), known(p))
+}
+
+// durations is the sum of their durations in seconds, for each scrape job, template and status, from classic
+// histograms or native ones.
+func durations(p period, c choice) string {
+	return lines(
+		difference(p, func(moment string) string {
+			return newest([]string{received, "template", "status"},
+				c.of(seconds+"_sum", moment),
+				"histogram_sum("+c.of(seconds, moment)+")")
+		}),
+		known(p))
+}
+
+// buckets is the number of durations up to each bound of the classic buckets, likewise. They
+// are known if any classic histogram of the ledger was scraped at the beginning: a template that
+// is new has none of its own.
+func buckets(p period, c choice) string {
+	return lines(
+		difference(p, func(moment string) string {
+			return newest([]string{received, "template", "status", "le"}, c.of(seconds+"_bucket", moment))
+		}),
+		known(p, call("group by ("+received+")", choice{matches(received)}.of(seconds+"_count", p.begin()))))
+}
+
+// native is the histogram of the durations in a period, from native ones. There is no highest of
+// histograms: the receiver is taken whose histograms have counted most.
+func native(p period, c choice) string {
+	at := func(moment string) string {
+		counted := call("sum by ("+received+", instance)", "histogram_count("+c.of(seconds, moment)+")")
+		return call("sum by ("+received+", template, status)",
+			c.of(seconds, moment),
+			"and on ("+received+", instance)",
+			call("topk by ("+received+")", "1,", counted))
+	}
+	return lines(
+		at(p.end()),
+		minus(p, at),
+		known(p, call("group by ("+received+")", choice{matches(received)}.of(seconds, p.begin()))))
+}
+
+// quantile is that of durations: from native histograms where Prometheus has them, else from classic
+// buckets. What had no duration has none.
+func quantile(q string, p period, c choice, by ...string) string {
+	return lines(
+		call("histogram_quantile", q+",", sum(by, native(p, c)))+" >= 0",
+		"or",
+		call("histogram_quantile", q+",", sum(append(by, "le"), buckets(p, c)))+" >= 0")
+}
+
+// rate is the success rate: of those that passed or did not, the part that passed. Of 0 none there
+// is none.
+func rate(p period, c choice, by ...string) string { return rateOf(p, c, nil, by...) }
+
+// rateOf is likewise for counts that have added labels.
+func rateOf(p period, c choice, added []string, by ...string) string {
+	return lines(
+		sum(by, orZero(count(p, c.with(is("status", passed)), added...), count(p, c.with(anyOf("status", notPass)), added...))),
+		"/",
+		sum(by, count(p, c.with(anyOf("status", decided)), added...)),
+		">= 0")
+}
+
+// orZero has series with zeros for those of all that have none.
+func orZero(some, all string) string {
+	return lines(some, "or", "0 * "+group(all))
+}
+
+// used is how many values of a label had a job, for each of others.
+func used(label string, by []string, counts string) string {
+	return sum(by, sum(append(append([]string{}, by...), label), counts)+" > bool 0")
+}
+
+func sum(by []string, text ...string) string {
+	if len(by) == 0 {
+		return call("sum", text...)
+	}
+	return call("sum by ("+strings.Join(by, ", ")+")", text...)
+}
+
+func hours(text string) string { return text + " / 3600" }
+
+func group(text string) string { return lines("(", indent(text), ")") }
+
+// wide is how much is too long for a line.
+const wide = 110
+
+// call writes a function, or an aggregation with its labels, around text.
+func call(function string, text ...string) string {
+	if strings.HasSuffix(function, ")") {
+		function += " "
+	}
+	inner := lines(text...)
+	if !strings.Contains(inner, "\n") && len(function)+len(inner) < wide {
+		return function + "(" + inner + ")"
+	}
+	return lines(function+"(", indent(inner), ")")
+}
+
+func lines(text ...string) string { return strings.Join(text, "\n") }
+
+func indent(text string) string { return "  " + strings.ReplaceAll(text, "\n", "\n  ") }
