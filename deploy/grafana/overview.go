@@ -7,7 +7,7 @@ import (
 )
 
 // overview is how all templates do.
-func overview() *dashboard.DashboardBuilder {
+func overview() *classic {
 	s := newSheet(overviewUID, "CI templates: overview",
 		"Who uses which CI template, how often, how it ends and how long it takes. Counts are exact: docs/grafana.md of CI Jobs Metrics.")
 	job, template, project := matches("job"), matches("template"), matches("project")
@@ -19,7 +19,7 @@ func overview() *dashboard.DashboardBuilder {
 
 	chosen := choice{job, template, project}
 	timed := choice{job, template}
-	s.totals(chosen, timed, 6)
+	s.totals(chosen, 6)
 	s.stat(6, "Templates in use", exact+"Templates with at least one job; those beyond the receiver's budget of label sets are one, __other__.", jobs,
 		instant("A", used("template", nil, count(whole, chosen))))
 	s.stat(6, "Projects", exact+"Projects with at least one job of the chosen templates; those beyond the receiver's budget of label sets are one, __other__.", jobs,
@@ -32,28 +32,28 @@ func overview() *dashboard.DashboardBuilder {
 	s.WithPanel(line(s.chart(12, "Success rate over time", "success / (success + failed + timedout) of each bar's jobs; no point where that is 0 / 0. "+exactBars, share,
 		barred("A", rate(step, chosen), "success rate")), "mean", "min").Max(1))
 	s.WithPanel(s.ranking(12, "Projects that use them most", "The ten projects with the most jobs of the chosen templates. "+exact, jobs, neutral,
-		labelled("A", highest("project", count(whole, chosen)), "{{project}}"),
+		labelled(highest("project", count(whole, chosen)), "{{project}}"),
 		toReceiver("The receiver's page of ${__field.labels.project}", "/project?name=${__field.labels.project:percentencode}")))
 	s.templatesTable(chosen, timed)
 	failing := toDashboard("More about ${__field.labels.template}", templateUID, "&var-template=${__field.labels.template:percentencode}"+keepTime)
 	s.WithPanel(s.ranking(12, "Templates that fail most", "The ten templates with the most jobs that failed or timed out. "+exact, jobs, bad,
-		labelled("A", highest("template", count(whole, chosen.with(anyOf("status", notPass)))), "{{template}}"), failing))
-	s.WithPanel(s.ranking(12, "Slowest templates", "The ten templates with the highest p95. "+ofSuccesses+quantiles+notProject, time_, warning,
-		labelled("A", call("topk", "10,", quantile("0.95", whole, timed.with(is("status", passed)), "template")), "{{template}}"), failing))
+		labelled(highest("template", count(whole, chosen.with(ended(failed, timedout)))), "{{template}}"), failing))
+	s.WithPanel(s.ranking(12, "Slowest templates", "The ten templates with the highest p95. "+ofSuccesses+quantiles+notProject, duration, warning,
+		labelled(call("topk", "10,", quantile("0.95", whole, timed.with(ended(passed)), "template")), "{{template}}"), failing))
 
 	s.versions(chosen.with(`version!=""`), []string{"template", "version"})
 	s.complete()
-	return s.DashboardBuilder
+	return s.classic
 }
 
 // totals are the numbers that say most, of a row's first panels.
-func (s *sheet) totals(chosen, timed choice, width uint32) {
+func (s *sheet) totals(chosen choice, width uint32) {
 	all := count(whole, chosen)
 	s.stat(width, "Jobs", "Finished jobs, however they ended. "+exact, jobs, instant("A", sum(nil, all)))
 	s.stat(width, "Passed", "Jobs with the status success. "+exact, jobs,
-		instant("A", sum(nil, orZero(count(whole, chosen.with(is("status", passed))), all))), coloured(good))
+		instant("A", sum(nil, orZero(count(whole, chosen.with(ended(passed))), all))), coloured(good))
 	s.stat(width, "Failed", "Jobs with the status failed or timedout. "+exact, jobs,
-		instant("A", sum(nil, orZero(count(whole, chosen.with(anyOf("status", notPass))), all))), coloured(bad))
+		instant("A", sum(nil, orZero(count(whole, chosen.with(ended(failed, timedout))), all))), coloured(bad))
 	s.stat(width, "Success rate", "success / (success + failed + timedout); none if that is 0 / 0. Canceled, skipped and unknown jobs say nothing of a template. "+exact, share,
 		instant("A", rate(whole, chosen)), func(p *stat.PanelBuilder) {
 			p.Decimals(1).NoValue("None passed or failed, or no scrape when the period began")
@@ -66,7 +66,7 @@ func (s *sheet) lost(timed choice, width uint32) {
 	s.stat(width, "CI hours", "The sum of the durations of all jobs that have one, however they ended. "+exact+notProject, inHours,
 		instant("A", hours(sum(nil, all))), func(p *stat.PanelBuilder) { p.Decimals(1) })
 	s.stat(width, "Hours lost to failures", "The sum of the durations of jobs that failed or timed out. "+exact+notProject, inHours,
-		instant("A", hours(sum(nil, orZero(durations(whole, timed.with(anyOf("status", notPass))), all)))),
+		instant("A", hours(sum(nil, orZero(durations(whole, timed.with(ended(failed, timedout))), all)))),
 		coloured(bad), func(p *stat.PanelBuilder) { p.Decimals(1) })
 }
 
@@ -78,7 +78,7 @@ func highest(label, counts string) string {
 // templatesTable has a row for each template with a job.
 func (s *sheet) templatesTable(chosen, timed choice) {
 	by := []string{"template"}
-	ok := timed.with(is("status", passed))
+	ok := timed.with(ended(passed))
 	s.tableOf(24, 11, "Templates", "Each template with a job in the period; its name leads to more about it. "+exact+
 		"Failed: failed or timedout. Success rate: success / (success + failed + timedout). p50 and p95 are of successful jobs. "+quantiles+
 		"Hours are of all jobs. p50, p95 and hours have no project: the variable Project does not apply to them.", noData,
@@ -88,10 +88,10 @@ func (s *sheet) templatesTable(chosen, timed choice) {
 		}},
 		column{name: "Jobs", unit: jobs, query: sum(by, count(whole, chosen)) + " > 0"},
 		column{name: "Projects", unit: jobs, none: "0", query: used("project", by, count(whole, chosen)) + " > 0"},
-		column{name: "Failed", unit: jobs, none: "0", query: sum(by, count(whole, chosen.with(anyOf("status", notPass)))) + " > 0"},
+		column{name: "Failed", unit: jobs, none: "0", query: sum(by, count(whole, chosen.with(ended(failed, timedout)))) + " > 0"},
 		column{name: "Success rate", unit: share, none: "–", query: rate(whole, chosen, by...)},
-		column{name: "p50", unit: time_, none: "–", query: quantile("0.5", whole, ok, by...)},
-		column{name: "p95", unit: time_, none: "–", query: quantile("0.95", whole, ok, by...)},
+		column{name: "p50", unit: duration, none: "–", query: quantile("0.5", whole, ok, by...)},
+		column{name: "p95", unit: duration, none: "–", query: quantile("0.95", whole, ok, by...)},
 		column{name: "CI hours", unit: inHours, none: "–", query: hours(sum(by, durations(whole, timed))) + " > 0"},
 	)
 }
@@ -128,28 +128,28 @@ func (s *sheet) complete() {
 	perJob := func(p *stat.PanelBuilder) { p.NoValue(noSelf).TextMode(common.BigValueTextModeValueAndName) }
 	by := "max by (job)"
 	s.stat(4, "Receivers scraped", "Receivers that Prometheus has scraped in the last five minutes before the period's end, for each scrape job.", jobs,
-		labelled("A", call("count by (job)", call("group by (job, instance)", created+"{"+job+"}")), "{{job}}"), perJob)
+		labelled(call("count by (job)", call("group by (job, instance)", created+"{"+job+"}")), "{{job}}"), perJob)
 	s.stat(4, "Last job received", "When the last job was received. If that is long ago, jobs may fail to report.", ago,
-		labelled("A", call(by, gauge("last_job_timestamp_seconds"))+" * 1000 > 0", "{{job}}"), perJob,
+		labelled(call(by, gauge("last_job_timestamp_seconds"))+" * 1000 > 0", "{{job}}"), perJob,
 		func(p *stat.PanelBuilder) {
 			p.NoValue("No job was received yet, or /metrics/self of no receiver is scraped")
 		})
 	s.stat(4, "Ledger can be written", "Whether each receiver can record jobs; those that can't are answered 503 and senders try again.", text,
-		labelled("A", call("min by (job)", gauge("ledger_writable")), "{{job}}"), perJob,
+		labelled(call("min by (job)", gauge("ledger_writable")), "{{job}}"), perJob,
 		func(p *stat.PanelBuilder) {
 			p.ColorScheme(byThresholds()).Thresholds(steps(bad, from(1, good))).
 				Mappings([]dashboard.ValueMapping{{ValueMap: &dashboard.ValueMap{Type: "value", Options: map[string]dashboard.ValueMappingResult{
 					"0": {Text: ptr("no"), Index: ptr[int32](0)}, "1": {Text: ptr("yes"), Index: ptr[int32](1)}}}}})
 		})
 	s.stat(4, "Ledger made", "When the ledger was made: counts go back to then at most. It changes only if the ledger was lost or replaced, which charts mark.", moment,
-		labelled("A", call(by, created+"{"+job+"}")+" * 1000", "{{job}}"), perJob)
+		labelled(call(by, created+"{"+job+"}")+" * 1000", "{{job}}"), perJob)
 	s.stat(4, "Budget of label sets", "Label sets in use of --metrics.max-series. When it is used up, new versions, then projects, then templates count as __other__.", share,
-		labelled("A", call(by, gauge("label_sets"))+"\n/\n"+call(by, gauge("label_sets_limit")), "{{job}}"), perJob,
+		labelled(call(by, gauge("label_sets"))+"\n/\n"+call(by, gauge("label_sets_limit")), "{{job}}"), perJob,
 		func(p *stat.PanelBuilder) {
 			p.Decimals(1).ColorScheme(byThresholds()).Thresholds(steps(good, from(0.8, warning), from(1, bad)))
 		})
 	s.stat(4, "Counted as __other__", "Jobs in the period whose version, project or template found no room. About: increase() of a counter that begins anew with each start.", jobs,
-		labelled("A", call("sum by (job)", call("increase", gauge("jobs_folded_total")+"[$__range]")), "{{job}}"), perJob,
+		labelled(call("sum by (job)", call("increase", gauge("jobs_folded_total")+"[$__range]")), "{{job}}"), perJob,
 		func(p *stat.PanelBuilder) {
 			p.ColorScheme(byThresholds()).Thresholds(steps(good, from(0.5, warning)))
 		})

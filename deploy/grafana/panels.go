@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/grafana/grafana-foundation-sdk/go/bargauge"
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
@@ -14,13 +16,13 @@ import (
 
 // Units, as Grafana calls them.
 const (
-	jobs    = "locale" // 12,345 and not 12.3 K: counts are exact
-	share   = "percentunit"
-	time_   = "s"
-	inHours = "suffix: h" // not "h", which becomes days and weeks
-	ago     = "dateTimeFromNow"
-	moment  = "dateTimeAsIso"
-	text    = "string"
+	jobs     = "locale" // 12,345 and not 12.3 K: counts are exact
+	share    = "percentunit"
+	duration = "s"
+	inHours  = "suffix: h" // not "h", which becomes days and weeks
+	ago      = "dateTimeFromNow"
+	moment   = "dateTimeAsIso"
+	text     = "string"
 )
 
 // Colours of how a job ended: the page's, which colour-blind people can tell apart.
@@ -69,8 +71,8 @@ func instant(ref, expr string) *prometheus.DataqueryBuilder {
 }
 
 // labelled asks likewise, and names each result by its labels.
-func labelled(ref, expr, legend string) *prometheus.DataqueryBuilder {
-	return query(ref, expr).Instant().Format(prometheus.PromQueryFormatTimeSeries).LegendFormat(legend)
+func labelled(expr, legend string) *prometheus.DataqueryBuilder {
+	return query("A", expr).Instant().Format(prometheus.PromQueryFormatTimeSeries).LegendFormat(legend)
 }
 
 // barred asks for each bar. Bars are an hour or longer: at less a job would often fall between
@@ -91,7 +93,7 @@ func query(ref, expr string) *prometheus.DataqueryBuilder {
 
 // A sheet is a dashboard in the making: it numbers the panels and puts them side by side.
 type sheet struct {
-	*dashboard.DashboardBuilder
+	*classic
 	id, x, y, height uint32
 }
 
@@ -126,7 +128,7 @@ func reduced() cog.Builder[common.ReduceDataOptions] {
 func (s *sheet) stat(width uint32, title, description, unit string, target *prometheus.DataqueryBuilder, adapt ...func(*stat.PanelBuilder)) {
 	id, at := s.place(width, 4)
 	p := stat.NewPanelBuilder().Id(id).GridPos(at).Datasource(source).
-		Title(title).Description(description).Unit(unit).NoValue(noStart).
+		Title(title).Description(strings.TrimSpace(description)).Unit(unit).NoValue(noStart).
 		WithTarget(target).ReduceOptions(reduced()).
 		GraphMode(common.BigValueGraphModeNone).ColorMode(common.BigValueColorModeValue).
 		TextMode(common.BigValueTextModeValue).JustifyMode(common.BigValueJustifyModeAuto).
@@ -170,7 +172,7 @@ func byThresholds() cog.Builder[dashboard.FieldColor] {
 func (s *sheet) chart(width uint32, title, description, unit string, targets ...*prometheus.DataqueryBuilder) *timeseries.PanelBuilder {
 	id, at := s.place(width, 9)
 	p := timeseries.NewPanelBuilder().Id(id).GridPos(at).Datasource(source).
-		Title(title).Description(description).Unit(unit).NoValue(noData).
+		Title(title).Description(strings.TrimSpace(description)).Unit(unit).NoValue(noData).
 		Interval(minBar).MaxDataPoints(maxBars).
 		ColorScheme(dashboard.NewFieldColorBuilder().Mode(dashboard.FieldColorModeIdPaletteClassicByName)).
 		Tooltip(common.NewVizTooltipOptionsBuilder().Mode(common.TooltipDisplayModeMulti).Sort(common.SortOrderDescending))
@@ -217,7 +219,7 @@ func fixedColour(colour string) dashboard.DynamicConfigValue {
 func (s *sheet) ranking(width uint32, title, description, unit, colour string, target *prometheus.DataqueryBuilder, links ...dashboard.DashboardLink) *bargauge.PanelBuilder {
 	id, at := s.place(width, 9)
 	p := bargauge.NewPanelBuilder().Id(id).GridPos(at).Datasource(source).
-		Title(title).Description(description).Unit(unit).NoValue(noData).Min(0).
+		Title(title).Description(strings.TrimSpace(description)).Unit(unit).NoValue(noData).Min(0).
 		WithTarget(target).ReduceOptions(reduced()).
 		Orientation(common.VizOrientationHorizontal).DisplayMode(common.BarGaugeDisplayModeBasic).
 		ValueMode(common.BarGaugeValueModeText).NamePlacement(common.BarGaugeNamePlacementAuto).
@@ -248,8 +250,9 @@ type column struct {
 func (s *sheet) tableOf(width, height uint32, title, description, none string, columns ...column) {
 	id, at := s.place(width, height)
 	p := table.NewPanelBuilder().Id(id).GridPos(at).Datasource(source).
-		Title(title).Description(description).Unit(text).NoValue(none).
-		ShowHeader(true).CellHeight(common.TableCellHeightSm).Filterable(true)
+		Title(title).Description(strings.TrimSpace(description)).Unit(text).NoValue(none).
+		ShowHeader(true).CellHeight(common.TableCellHeightSm).Filterable(true).
+		CellOptions(common.TableCellOptions{TableAutoCellOptions: common.NewTableAutoCellOptions()})
 	order, names, ref, first := map[string]int{}, map[string]string{}, 'A', ""
 	for i, c := range columns {
 		field := c.label
@@ -277,7 +280,9 @@ func (s *sheet) tableOf(width, height uint32, title, description, none string, c
 		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{
 			"excludeByName": map[string]bool{"Time": true}, "indexByName": order, "renameByName": names,
 		}})
-	s.WithPanel(p)
+	panel := build(p)
+	panel.Options.(*table.Options).Footer = nil // the SDK's default, which Grafana 13 has no more
+	s.WithPanel(built[dashboard.Panel]{panel})
 }
 
 func (c column) properties() []dashboard.DynamicConfigValue {
@@ -313,12 +318,12 @@ func (s *sheet) distribution(width uint32, title, description, colour, expr stri
 func (s *sheet) heatmap(width uint32, title, description, expr string) {
 	id, at := s.place(width, 9)
 	s.WithPanel(heatmap.NewPanelBuilder().Id(id).GridPos(at).Datasource(source).
-		Title(title).Description(description).Unit(jobs).NoValue(noData).
+		Title(title).Description(strings.TrimSpace(description)).Unit(jobs).NoValue(noData).
 		Interval(minBar).MaxDataPoints(maxBars).
 		WithTarget(query("A", expr).Range().Format(prometheus.PromQueryFormatHeatmap).LegendFormat("{{le}}").Interval(minBar)).
 		Calculate(false).CellGap(1).
 		RowsFrame(heatmap.NewRowsHeatmapOptionsBuilder().Layout(common.HeatmapCellLayoutLe)).
-		YAxis(heatmap.NewYAxisConfigBuilder().Unit(time_).AxisPlacement(common.AxisPlacementLeft)).
+		YAxis(heatmap.NewYAxisConfigBuilder().Unit(duration).AxisPlacement(common.AxisPlacementLeft)).
 		CellValues(heatmap.NewCellValuesBuilder().Unit(jobs)).
 		// One colour from dark to light, which needs no telling of red from green.
 		Color(heatmap.NewHeatmapColorOptionsBuilder().Mode(heatmap.HeatmapColorModeScheme).

@@ -42,13 +42,19 @@ func (p period) begin() string { return p.at + " offset " + p.length }
 // as it stands.
 func matches(label string) string { return fmt.Sprintf("%s=~`${%s:regex}`", label, label) }
 
-func is(label, value string) string    { return fmt.Sprintf("%s=%q", label, value) }
-func anyOf(label, value string) string { return fmt.Sprintf("%s=~%q", label, value) }
+// ended chooses by how jobs ended.
+func ended(statuses ...string) string {
+	if len(statuses) == 1 {
+		return fmt.Sprintf("status=%q", statuses[0])
+	}
+	return fmt.Sprintf("status=~%q", strings.Join(statuses, "|"))
+}
 
 const (
 	passed   = "success"
-	notPass  = "failed|timedout"
-	decided  = "success|failed|timedout" // what the success rate is of
+	failed   = "failed"
+	timedout = "timedout"
+
 	runs     = "cijob_runs_total"
 	seconds  = "cijob_duration_seconds"
 	created  = "cijob_receiver_ledger_created_timestamp_seconds"
@@ -190,9 +196,9 @@ func rate(p period, c choice, by ...string) string { return rateOf(p, c, nil, by
 // rateOf is likewise for counts that have added labels.
 func rateOf(p period, c choice, added []string, by ...string) string {
 	return lines(
-		sum(by, orZero(count(p, c.with(is("status", passed)), added...), count(p, c.with(anyOf("status", notPass)), added...))),
+		sum(by, orZero(count(p, c.with(ended(passed)), added...), count(p, c.with(ended(failed, timedout)), added...))),
 		"/",
-		sum(by, count(p, c.with(anyOf("status", decided)), added...)),
+		sum(by, count(p, c.with(ended(passed, failed, timedout)), added...)),
 		">= 0")
 }
 

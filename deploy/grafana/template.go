@@ -8,7 +8,7 @@ import (
 )
 
 // template is how one of them does.
-func template() *dashboard.DashboardBuilder {
+func template() *classic {
 	s := newSheet(templateUID, "CI templates: one template",
 		"How one CI template does: who uses it, how it ends and how long it takes. Counts are exact: docs/grafana.md of CI Jobs Metrics.")
 	job, template, project, status := matches("job"), matches("template"), matches("project"), matches("status")
@@ -22,13 +22,13 @@ func template() *dashboard.DashboardBuilder {
 
 	chosen := choice{job, template, project}
 	timed := choice{job, template}
-	ok := timed.with(is("status", passed))
-	s.totals(chosen, timed, 5)
+	ok := timed.with(ended(passed))
+	s.totals(chosen, 5)
 	s.stat(4, "Projects", exact+"Projects with at least one job of this template; those beyond the receiver's budget of label sets are one, __other__.", jobs,
 		instant("A", used("project", nil, count(whole, chosen))))
 	s.lost(timed, 6)
 	for _, q := range [][2]string{{"p50", "0.5"}, {"p95", "0.95"}} {
-		s.stat(6, q[0], "Duration that "+map[string]string{"p50": "half", "p95": "95 %"}[q[0]]+" of the jobs did not exceed. "+ofSuccesses+quantiles+notProject, time_,
+		s.stat(6, q[0], "Duration that "+map[string]string{"p50": "half", "p95": "95 %"}[q[0]]+" of the jobs did not exceed. "+ofSuccesses+quantiles+notProject, duration,
 			instant("A", quantile(q[1], whole, ok)))
 	}
 
@@ -47,7 +47,7 @@ func template() *dashboard.DashboardBuilder {
 			here, toReceiver("The receiver's page of ${__data.fields.project}", "/project?name=${__data.fields.project:percentencode}"),
 		}},
 		column{name: "Jobs", unit: jobs, query: sum(by, count(whole, chosen)) + " > 0", width: 100},
-		column{name: "Failed", unit: jobs, none: "0", query: sum(by, count(whole, chosen.with(anyOf("status", notPass)))) + " > 0", width: 100},
+		column{name: "Failed", unit: jobs, none: "0", query: sum(by, count(whole, chosen.with(ended(failed, timedout)))) + " > 0", width: 100},
 		column{name: "Success rate", unit: share, none: "–", query: rate(whole, chosen, by...), width: 120},
 	)
 	s.WithPanel(bars(s.top(12, "Jobs by project", "project", "projects", chosen.with(status))))
@@ -59,10 +59,10 @@ func template() *dashboard.DashboardBuilder {
 	s.distribution(12, "Durations of jobs that passed", "How many jobs took up to so long, and longer than the bar above says. "+exact+notProject, good,
 		sum([]string{"le"}, buckets(whole, ok)))
 	s.distribution(12, "Durations of jobs that failed", "Jobs that failed or timed out: how many took up to so long, and longer than the bar above says. "+exact+notProject, bad,
-		sum([]string{"le"}, buckets(whole, timed.with(anyOf("status", notPass)))))
+		sum([]string{"le"}, buckets(whole, timed.with(ended(failed, timedout)))))
 
 	s.versions(chosen.with(`version!=""`), []string{"version"})
-	return s.DashboardBuilder
+	return s.classic
 }
 
 // durationsOverTime has exemplars: the jobs themselves, of which Prometheus keeps some.
@@ -71,7 +71,7 @@ func (s *sheet) durationsOverTime(ok choice) *timeseries.PanelBuilder {
 		return barred(ref, quantile(q, step, ok), name).Exemplar(true)
 	}
 	return s.chart(12, "p50 and p95 over time", ofSuccesses+"Of each bar's jobs; no point where there was none. "+quantiles+notProject+
-		"The small marks are single jobs (exemplars): follow the link of their id, which the data source has to have (docs/grafana.md).", time_,
+		"The small marks are single jobs (exemplars): follow the link of their id, which the data source has to have (docs/grafana.md).", duration,
 		at("A", "p50", "0.5"), at("B", "p95", "0.95"))
 }
 

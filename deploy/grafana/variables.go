@@ -10,10 +10,10 @@ import (
 // newSheet is a dashboard with what both have: variables of the data source, scrape job and receiver,
 // the time picker, and marks where a ledger was made.
 func newSheet(uid, title, description string) *sheet {
-	s := &sheet{DashboardBuilder: dashboard.NewDashboardBuilder(title).Uid(uid).Description(description).
-		Tags([]string{"ci-jobs-metrics", "gitlab", "ci"}).Editable().Timezone("browser").
-		Time("now-30d", "now").Refresh("5m").Tooltip(dashboard.DashboardCursorSyncCrosshair).
-		Timepicker(picker())}
+	s := &sheet{classic: dashboard.NewDashboardBuilder(title).Uid(uid).Description(description). //nolint:staticcheck // as classic
+													Tags([]string{"ci-jobs-metrics", "gitlab", "ci"}).Editable().Timezone("browser").
+													Time("now-30d", "now").Refresh("5m").Tooltip(dashboard.DashboardCursorSyncCrosshair).
+													Timepicker(picker())}
 	s.WithVariable(built[dashboard.VariableModel]{dashboard.VariableModel{
 		Type: dashboard.VariableTypeDatasource, Name: "datasource", Label: ptr("Data source"),
 		Description: ptr("The Prometheus that scrapes the receiver."),
@@ -57,9 +57,9 @@ func (s *sheet) values(label, title, description string, multi bool, given ...st
 	q := "label_values(" + selector + ", " + label + ")"
 	v := dashboard.VariableModel{
 		Type: dashboard.VariableTypeQuery, Name: label, Label: &title, Description: &description,
-		Datasource: &source, Definition: &q,
-		Query:   &dashboard.StringOrMap{Map: map[string]any{"qryType": 1, "query": q, "refId": "PrometheusVariableQueryEditor-VariableQuery"}},
-		Refresh: ptr(dashboard.VariableRefreshOnTimeRangeChanged), Sort: ptr(dashboard.VariableSortAlphabeticalCaseInsensitiveAsc),
+		Datasource: &source,
+		Query:      &dashboard.StringOrMap{Map: map[string]any{"qryType": 1, "query": q, "refId": "PrometheusVariableQueryEditor-VariableQuery"}},
+		Refresh:    ptr(dashboard.VariableRefreshOnTimeRangeChanged), Sort: ptr(dashboard.VariableSortAlphabeticalCaseInsensitiveAsc),
 		Hide: ptr(dashboard.VariableHideDontHide), Regex: ptr(""), Multi: &multi, IncludeAll: &multi,
 	}
 	if multi {
