@@ -71,7 +71,7 @@ func (c choice) with(matchers ...string) choice {
 
 // of is the metric of the chosen series, as it was at the last scrape before a moment.
 func (c choice) of(metric, at string) string {
-	return "last_over_time(" + metric + "{" + strings.Join(c, ", ") + "}" + scraped + at + ")"
+	return call("last_over_time", metric+"{"+strings.Join(c, ", ")+"}"+scraped+at)
 }
 
 // newest takes together what several receivers of one ledger show, or a new pod beside the
@@ -148,7 +148,7 @@ func durations(p period, c choice) string {
 		difference(p, func(moment string) string {
 			return newest([]string{received, "template", "status"},
 				c.of(seconds+"_sum", moment),
-				"histogram_sum("+c.of(seconds, moment)+")")
+				call("histogram_sum", c.of(seconds, moment)))
 		}),
 		known(p))
 }
@@ -168,7 +168,7 @@ func buckets(p period, c choice) string {
 // histograms: the receiver is taken whose histograms have counted most.
 func native(p period, c choice) string {
 	at := func(moment string) string {
-		counted := call("sum by ("+received+", instance)", "histogram_count("+c.of(seconds, moment)+")")
+		counted := call("sum by ("+received+", instance)", call("histogram_count", c.of(seconds, moment)))
 		return call("sum by ("+received+", template, status)",
 			c.of(seconds, moment),
 			"and on ("+received+", instance)",
