@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
@@ -29,6 +30,10 @@ func Dashboards() map[string]*classic {
 	}
 }
 
+// readable has > of queries and & of links as they are: encoding/json writes them for HTML, also where the
+// SDK calls it.
+var readable = strings.NewReplacer(`\u0026`, "&", `\u003c`, "<", `\u003e`, ">")
+
 // Render is the JSON of a dashboard, always the same.
 func Render(d *classic) ([]byte, error) {
 	built, err := d.Build()
@@ -36,7 +41,7 @@ func Render(d *classic) ([]byte, error) {
 		return nil, err
 	}
 	text, err := json.MarshalIndent(built, "", "  ")
-	return append(text, '\n'), err
+	return []byte(readable.Replace(string(text)) + "\n"), err
 }
 
 // build is for what can't fail: the tests build all that there is.
