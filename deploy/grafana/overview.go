@@ -21,9 +21,9 @@ func overview() *classic {
 	timed := choice{job, template}
 	s.totals(chosen, 6)
 	s.stat(6, "Templates in use", exact+"Templates with at least one job; those beyond the receiver's budget of label sets are one, __other__.", jobs,
-		instant("A", used("template", nil, count(whole, chosen))))
+		instant("A", orZero(whole, used("template", nil, count(whole, chosen)))))
 	s.stat(6, "Projects", exact+"Projects with at least one job of the chosen templates; those beyond the receiver's budget of label sets are one, __other__.", jobs,
-		instant("A", used("project", nil, count(whole, chosen))))
+		instant("A", orZero(whole, used("project", nil, count(whole, chosen)))))
 	s.lost(timed, 6)
 
 	s.WithPanel(byStatus(bars(s.chart(12, "Jobs by how they ended", "Finished jobs. "+exactBars, jobs,
@@ -48,12 +48,12 @@ func overview() *classic {
 
 // totals are the numbers that say most, of a row's first panels.
 func (s *sheet) totals(chosen choice, width uint32) {
-	all := count(whole, chosen)
-	s.stat(width, "Jobs", "Finished jobs, however they ended. "+exact, jobs, instant("A", sum(nil, all)))
+	number := func(c choice) string { return orZero(whole, sum(nil, count(whole, c))) }
+	s.stat(width, "Jobs", "Finished jobs, however they ended. "+exact, jobs, instant("A", number(chosen)))
 	s.stat(width, "Passed", "Jobs with the status success. "+exact, jobs,
-		instant("A", sum(nil, orZero(count(whole, chosen.with(ended(passed))), all))), coloured(good))
+		instant("A", number(chosen.with(ended(passed)))), coloured(good))
 	s.stat(width, "Failed", "Jobs with the status failed or timedout. "+exact, jobs,
-		instant("A", sum(nil, orZero(count(whole, chosen.with(ended(failed, timedout))), all))), coloured(bad))
+		instant("A", number(chosen.with(ended(failed, timedout)))), coloured(bad))
 	s.stat(width, "Success rate", "success / (success + failed + timedout); none if that is 0 / 0. Canceled, skipped and unknown jobs say nothing of a template. "+exact, share,
 		instant("A", rate(whole, chosen)), func(p *stat.PanelBuilder) {
 			p.Decimals(1).NoValue("None passed or failed, or no scrape when the period began")
@@ -62,11 +62,11 @@ func (s *sheet) totals(chosen choice, width uint32) {
 
 // lost is what they took.
 func (s *sheet) lost(timed choice, width uint32) {
-	all := durations(whole, timed)
+	took := func(c choice) string { return orZero(whole, hours(sum(nil, durations(whole, c)))) }
 	s.stat(width, "CI hours", "The sum of the durations of all jobs that have one, however they ended. "+exact+notProject, inHours,
-		instant("A", hours(sum(nil, all))), func(p *stat.PanelBuilder) { p.Decimals(1) })
+		instant("A", took(timed)), func(p *stat.PanelBuilder) { p.Decimals(1) })
 	s.stat(width, "Hours lost to failures", "The sum of the durations of jobs that failed or timed out. "+exact+notProject, inHours,
-		instant("A", hours(sum(nil, orZero(durations(whole, timed.with(ended(failed, timedout))), all)))),
+		instant("A", took(timed.with(ended(failed, timedout)))),
 		coloured(bad), func(p *stat.PanelBuilder) { p.Decimals(1) })
 }
 

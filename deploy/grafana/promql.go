@@ -118,12 +118,15 @@ func same(p period, operator string) string {
 // take all that ever was for it; but not if the ledger was made since, for then all is of
 // the period. A ledger that is older than the one before (a backup of before it was lost) has counted in
 // neither: nothing is said.
-func known(p period, more ...string) string {
+func known(p period, more ...string) string { return only("on ("+received+")", p, more...) }
+
+// only leaves out by what the labels say.
+func only(on string, p period, more ...string) string {
 	begun := same(p, ">=")
 	for _, m := range more {
 		begun = lines(begun, "and on ("+received+")", m)
 	}
-	return call("and on ("+received+")",
+	return call("and "+on,
 		"# only if it was scraped when the period began, or its ledger was made since",
 		begun,
 		"or",
@@ -195,16 +198,19 @@ func rate(p period, c choice, by ...string) string { return rateOf(p, c, nil, by
 
 // rateOf is likewise for counts that have added labels.
 func rateOf(p period, c choice, added []string, by ...string) string {
-	return lines(
-		sum(by, orZero(count(p, c.with(ended(passed)), added...), count(p, c.with(ended(failed, timedout)), added...))),
-		"/",
-		sum(by, count(p, c.with(ended(passed, failed, timedout)), added...)),
-		">= 0")
+	// What only failed has no series that passed: that is 0.
+	success := count(p, c.with(ended(passed)), added...)
+	if len(by) == 0 {
+		success = group(lines(sum(by, success), "or", "vector(0)"))
+	} else {
+		success = sum(by, success, "or", "0 * "+group(count(p, c.with(ended(failed, timedout)), added...)))
+	}
+	return lines(success, "/", sum(by, count(p, c.with(ended(passed, failed, timedout)), added...)), ">= 0")
 }
 
-// orZero has series with zeros for those of all that have none.
-func orZero(some, all string) string {
-	return lines(some, "or", "0 * "+group(all))
+// orZero is 0 where nothing was counted but would have been.
+func orZero(p period, total string) string {
+	return lines(total, "or", "vector(0)", only("on ()", p))
 }
 
 // used is how many values of a label had a job, for each of others.

@@ -25,7 +25,7 @@ func template() *classic {
 	ok := timed.with(ended(passed))
 	s.totals(chosen, 5)
 	s.stat(4, "Projects", exact+"Projects with at least one job of this template; those beyond the receiver's budget of label sets are one, __other__.", jobs,
-		instant("A", used("project", nil, count(whole, chosen))))
+		instant("A", orZero(whole, used("project", nil, count(whole, chosen)))))
 	s.lost(timed, 6)
 	for _, q := range [][2]string{{"p50", "0.5"}, {"p95", "0.95"}} {
 		s.stat(6, q[0], "Duration that "+map[string]string{"p50": "half", "p95": "95 %"}[q[0]]+" of the jobs did not exceed. "+ofSuccesses+quantiles+notProject, duration,
