@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -189,7 +190,7 @@ func quantile(q string, p period, c choice, by ...string) string {
 	return lines(
 		call("histogram_quantile", q+",", sum(by, native(p, c)))+" >= 0",
 		"or",
-		call("histogram_quantile", q+",", sum(append(by, "le"), buckets(p, c)))+" >= 0")
+		call("histogram_quantile", q+",", sum(append(slices.Clone(by), "le"), buckets(p, c)))+" >= 0")
 }
 
 // rate is the success rate: of those that passed or did not, the part that passed. Of 0 none there
