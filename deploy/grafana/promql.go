@@ -71,59 +71,52 @@ func (c choice) with(matchers ...string) choice {
 }
 
 // of is the metric of the chosen series, as it was at the last scrape before a moment.
-func (c choice) of(metric, at string) string {
-	return call("last_over_time", metric+"{"+strings.Join(c, ", ")+"}"+scraped+at)
+func (c choice) of(metric, at string) string { return c.over("last_over_time", metric, at) }
+
+// over is a function of what was scraped within the hour before a moment.
+func (c choice) over(function, metric, at string) string {
+	return call(function, metric+"{"+strings.Join(c, ", ")+"}"+scraped+at)
 }
 
 // newest takes together what several receivers of one ledger show, or a new pod beside the
 // old one: the same counters, so the highest is the newest.
-func newest(labels []string, values ...string) string {
-	return call("sum by ("+strings.Join(labels, ", ")+")",
-		call("max without (instance, pod)", strings.Join(values, "\nor\n")))
+func newest(values ...string) string {
+	return call("max without (instance, pod)", strings.Join(values, "\nor\n"))
 }
 
-// ledger is when the ledger was made that was there at a moment.
-func ledger(at string) string {
-	return call("max by ("+received+")", choice{matches(received)}.of(created, at))
+// made is when the ledger was made that was there within the hour before a moment: if it was another
+// one for a part of it, or receivers of several ledgers have one scrape job, the first or the last of them.
+func made(which, at string) string {
+	return call(which+" by ("+received+")", choice{matches(received)}.over(which+"_over_time", created, at))
 }
 
-// difference is what was added to counters in a period. A series that was not there at its
-// beginning was 0; so were all if there was another ledger. After a restored backup or
+// difference is what was added to counters in a period, by the labels. A series that was not
+// there at its beginning was 0; so were all if there was another ledger. After a restored backup or
 // `receiver forget` a counter may be lower: that is no negative count.
-func difference(p period, at func(moment string) string) string {
+func difference(p period, labels []string, at func(moment string) string) string {
 	return call("clamp_min",
-		at(p.end()),
-		minus(p, at)+",",
+		sum(labels,
+			at(p.end()),
+			"or",
+			"# less those when the period began, unless another ledger was there then",
+			call("label_replace",
+				lines("- "+at(p.begin()), call("and on ("+received+")", same(p)))+",",
+				`"edge", "begin", "", ""`))+",",
 		"0")
 }
 
-// minus takes off what was there at the beginning of a period.
-func minus(p period, at func(moment string) string) string {
-	return lines("- (",
-		indent(lines(
-			"# when the period began, unless another ledger was there then",
-			at(p.begin()),
-			call("and on ("+received+")", same(p, "==")),
-			"or",
-			"# 0, if it was not there yet",
-			"0 * "+at(p.end()))),
-		")")
-}
-
-// same compares the ledgers at both edges of a period.
-func same(p period, operator string) string {
-	return lines(ledger(p.end()), operator, ledger(p.begin()))
-}
+// same says that the ledger at a period's end is that of its beginning.
+func same(p period) string { return lines(made("max", p.end()), "==", made("min", p.begin())) }
 
 // known leaves a value out where nothing was scraped at the beginning of the period, rather than
 // take all that ever was for it; but not if the ledger was made since, for then all is of
-// the period. A ledger that is older than the one before (a backup of before it was lost) has counted in
-// neither: nothing is said.
+// the period. For the hour after a ledger took the place of another one nothing is said either: what is
+// found then is of both.
 func known(p period, more ...string) string { return only("on ("+received+")", p, more...) }
 
 // only leaves out by what the labels say.
 func only(on string, p period, more ...string) string {
-	begun := same(p, ">=")
+	begun := same(p)
 	for _, m := range more {
 		begun = lines(begun, "and on ("+received+")", m)
 	}
@@ -131,28 +124,28 @@ func only(on string, p period, more ...string) string {
 		"# only if it was scraped when the period began, or its ledger was made since",
 		begun,
 		"or",
-		ledger(p.end())+" > time() - "+p.seconds)
+		made("min", p.end()),
+		"==",
+		made("max", p.end())+" > time() - "+p.seconds)
 }
 
 // count is the number of jobs in a period, for each scrape job, template, project, status and the labels
 // that are added.
 func count(p period, c choice, added ...string) string {
 	labels := append([]string{received, "template", "project", "status"}, added...)
-	at := func(moment string) string { return newest(labels, c.of(runs, moment)) }
+	all := difference(p, labels, func(moment string) string { return newest(c.of(runs, moment)) })
 	if p.at != "" { // to rank by: time() is not the end there
-		return difference(p, at)
+		return all
 	}
-	return lines(difference(p, at), known(p))
+	return lines(all, known(p))
 }
 
 // durations is the sum of their durations in seconds, for each scrape job, template and status, from classic
 // histograms or native ones.
 func durations(p period, c choice) string {
 	return lines(
-		difference(p, func(moment string) string {
-			return newest([]string{received, "template", "status"},
-				c.of(seconds+"_sum", moment),
-				call("histogram_sum", c.of(seconds, moment)))
+		difference(p, []string{received, "template", "status"}, func(moment string) string {
+			return newest(c.of(seconds+"_sum", moment), call("histogram_sum", c.of(seconds, moment)))
 		}),
 		known(p))
 }
@@ -162,8 +155,8 @@ func durations(p period, c choice) string {
 // is new has none of its own.
 func buckets(p period, c choice) string {
 	return lines(
-		difference(p, func(moment string) string {
-			return newest([]string{received, "template", "status", "le"}, c.of(seconds+"_bucket", moment))
+		difference(p, []string{received, "template", "status", "le"}, func(moment string) string {
+			return newest(c.of(seconds+"_bucket", moment))
 		}),
 		known(p, call("group by ("+received+")", choice{matches(received)}.of(seconds+"_count", p.begin()))))
 }
@@ -180,7 +173,14 @@ func native(p period, c choice) string {
 	}
 	return lines(
 		at(p.end()),
-		minus(p, at),
+		"-",
+		call("",
+			"# those when the period began, unless another ledger was there then",
+			at(p.begin()),
+			call("and on ("+received+")", same(p)),
+			"or",
+			"# none, if it was not there yet",
+			"0 * "+at(p.end())),
 		known(p, call("group by ("+received+")", choice{matches(received)}.of(seconds, p.begin()))))
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -78,6 +77,7 @@ type recording struct {
 	seen  []scraped // in the order of time
 
 	mistaken []time.Time // when something was rejected and something refused
+	story    story       // of which it is
 }
 
 // scraped says how many jobs there were when a receiver was scraped, and since which of
@@ -111,7 +111,7 @@ func record(t *testing.T, s story) *recording {
 		t.Fatal(err)
 	}
 	recorded = append(recorded, func() { _ = db.Close(); _ = os.RemoveAll(dir) })
-	r := &recording{db: db, begin: s.shape.End.Add(-time.Duration(s.shape.Days) * day), end: s.shape.End}
+	r := &recording{db: db, begin: s.shape.End.Add(-time.Duration(s.shape.Days) * day), end: s.shape.End, story: s}
 	p := &player{t: t, story: s, recording: r, path: filepath.Join(t.TempDir(), "0.db"), series: map[string]*cached{}}
 	p.play()
 	return r
@@ -399,56 +399,53 @@ func (p *player) up(at *target, now time.Time, v float64) {
 
 // edge is the last scrape up to a moment, if it was within the hour before.
 func (r *recording) edge(at time.Time) (s scraped, ok bool) {
-	for _, seen := range r.seen {
-		if seen.at.After(at) {
-			break
-		}
-		s = seen
+	n, found := slices.BinarySearchFunc(r.seen, at, func(s scraped, at time.Time) int { return s.at.Compare(at) })
+	if found {
+		n++
 	}
-	return s, s.at.After(at.Add(-time.Hour))
+	if n == 0 {
+		return s, false
+	}
+	return r.seen[n-1], r.seen[n-1].at.After(at.Add(-time.Hour))
 }
 
 // between are the jobs that the ledger of the end recorded between the last scrape up to
 // a period's begin and the last up to its end. They are not known where there was none
-// within the hour, unless the ledger was made in between.
+// within the hour, unless the ledger was made in between; nor for the hour in which
+// another one was there too.
 func (r *recording) between(begin, end time.Time) (_ []job.Job, known bool) {
 	to, ok := r.edge(end)
-	if !ok {
+	if !ok || r.mixed(end) {
 		return nil, false
 	}
 	from, ok := r.edge(begin)
 	switch {
-	case ok && from.created == to.created:
+	case ok && from.created == to.created && !r.mixed(begin):
 		return r.jobs[from.n:to.n], true
-	case ok, r.ledgerMade(to.created).After(begin):
+	case to.made.After(begin):
 		return r.jobs[to.created:to.n], true
 	}
 	return nil, false
 }
 
-// timed says whether a ledger had a duration when it was scraped up to a moment, or was made later.
-func (r *recording) timed(at time.Time) bool {
-	s, ok := r.edge(at)
-	return !ok || slices.ContainsFunc(r.jobs[s.created:s.n], func(j job.Job) bool { return j.Timed })
-}
-
-// ledgerMade is when the ledger was made that began when there were so many jobs, at a
-// scrape's precision.
-func (r *recording) ledgerMade(jobs int) time.Time {
-	for _, s := range r.seen {
-		if s.created == jobs {
-			return s.at
+// mixed says whether two ledgers were scraped within the hour.
+func (r *recording) mixed(at time.Time) bool {
+	last, _ := r.edge(at)
+	for _, s := range slices.Backward(r.seen) {
+		if !s.at.After(at.Add(-time.Hour)) {
+			return false
+		}
+		if !s.at.After(at) && s.created != last.created {
+			return true
 		}
 	}
-	panic(fmt.Sprintf("no ledger began with job %d", jobs))
+	return false
 }
 
-// A sample is what a parser has read of a series.
-type sample struct {
-	name []byte // with labels, as it was written
-	v    float64
-	h    *histogram.Histogram
-	fh   *histogram.FloatHistogram
+// hadDurations says whether a ledger had a duration when it was scraped up to a moment, or was made later.
+func (r *recording) hadDurations(at time.Time) bool {
+	s, ok := r.edge(at)
+	return !ok || slices.ContainsFunc(r.jobs[s.created:s.n], func(j job.Job) bool { return j.Timed })
 }
 
 // alive is how many targets were scraped within the five minutes before.
@@ -460,4 +457,12 @@ func (r *recording) alive(at time.Time) int {
 		}
 	}
 	return len(instances)
+}
+
+// A sample is what a parser has read of a series.
+type sample struct {
+	name []byte // with labels, as it was written
+	v    float64
+	h    *histogram.Histogram
+	fh   *histogram.FloatHistogram
 }

@@ -21,6 +21,8 @@ type question struct {
 	known   bool      // whether it was scraped at the period's begin
 	scraped scraped   // at last
 	of      *recording
+
+	recent int // of jobs, how many at their end are those of the last day; for rules that compare
 }
 
 // An answer judges the result of a query.
