@@ -42,7 +42,7 @@ func TestPrometheus(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := startPrometheus(t, s.address, test.scrape, test.feature)
+			p := startPrometheus(t, promConfig{target: s.address, scrape: test.scrape, feature: test.feature, every: 2 * time.Second})
 			p.scraped(t)
 			err := eventually(func() error { // what it has of itself may grow in between
 				lines, samples := s.lines(t), p.value(t, `scrape_samples_post_metric_relabeling`)
@@ -69,10 +69,8 @@ func TestPrometheus(t *testing.T) {
 			if test.check != nil {
 				test.check(t, p)
 			}
-			for line := range strings.Lines(p.log.String()) {
-				if strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR") {
-					t.Errorf("its log: %s", line)
-				}
+			for _, line := range p.complaints() {
+				t.Errorf("its log: %s", line)
 			}
 		})
 	}
@@ -171,45 +169,76 @@ func checkCreated(t *testing.T, p *prometheus) {
 	}
 }
 
+// A promConfig says what a server scrapes, and how.
+type promConfig struct {
+	target  string
+	scrape  string // more of its configuration
+	feature string
+	every   time.Duration
+	rules   string // files, as a pattern
+}
+
 // A prometheus is a server that scrapes.
 type prometheus struct {
 	address string
 	log     *logtest.Buffer
+	args    []string
 	cmd     *exec.Cmd
 }
 
-func startPrometheus(t *testing.T, target, scrape, feature string) *prometheus {
+func startPrometheus(t *testing.T, c promConfig) *prometheus {
 	t.Helper()
-	program := tool(t, "prometheus")
 	address, err := ownAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
+	rules := ""
+	if c.rules != "" {
+		pattern, err := filepath.Abs(c.rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules = fmt.Sprintf("rule_files: [%q]", pattern)
+	}
 	config := fmt.Sprintf(`global:
-  scrape_interval: 2s
-  scrape_timeout: 2s
+  scrape_interval: %[1]v
+  scrape_timeout: %[1]v
+%[2]s
 scrape_configs:
   - job_name: ci-jobs-metrics
-    %s
+    %[3]s
     static_configs:
-      - targets: [%q]
-`, scrape, target)
+      - targets: [%[4]q]
+`, c.every, rules, c.scrape, c.target)
 	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"--config.file=" + filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path=" + filepath.Join(dir, "data"),
-		"--web.listen-address=" + address, "--log.level=info"}
-	if feature != "" {
-		args = append(args, "--enable-feature="+feature)
+	p := &prometheus{address: address, log: &logtest.Buffer{}, args: []string{
+		tool(t, "prometheus"),
+		"--config.file=" + filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path=" + filepath.Join(dir, "data"),
+		"--web.listen-address=" + address, "--log.level=info"}}
+	if c.feature != "" {
+		p.args = append(p.args, "--enable-feature="+c.feature)
 	}
-	p := &prometheus{address: address, log: &logtest.Buffer{}, cmd: exec.Command(program, args...)}
+	p.start(t)
+	t.Cleanup(p.stop)
+	return p
+}
+
+// start starts it, again if it was killed, over the same data.
+func (p *prometheus) start(t *testing.T) {
+	t.Helper()
+	p.cmd = exec.Command(p.args[0], p.args[1:]...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.stop)
-	return p
+}
+
+func (p *prometheus) kill() {
+	_ = p.cmd.Process.Kill()
+	_ = p.cmd.Wait()
 }
 
 // tool is a program that make builds into bin.
@@ -223,6 +252,16 @@ func tool(t *testing.T, name string) string {
 		missing(t, "bin/"+name+" is missing; make "+name+" builds it")
 	}
 	return path
+}
+
+// complaints are the warnings and errors in its log.
+func (p *prometheus) complaints() (all []string) {
+	for line := range strings.Lines(p.log.String()) {
+		if strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR") {
+			all = append(all, line)
+		}
+	}
+	return all
 }
 
 func (p *prometheus) stop() {
