@@ -83,7 +83,7 @@ func barred(ref, expr, legend string) *prometheus.DataqueryBuilder {
 
 const (
 	minBar  = "1h"
-	maxBars = 60 // of 30 days: 12 hours each
+	maxBars = 30 // of 30 days: a day each
 )
 
 func query(ref, expr string) *prometheus.DataqueryBuilder {

@@ -55,7 +55,6 @@ type Variable struct {
 	IncludeAll bool
 	AllValue   string
 	Query      any // a text, or an object with one
-	Definition string
 }
 
 // An Annotation marks moments in panels.

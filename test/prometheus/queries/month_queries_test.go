@@ -79,6 +79,7 @@ type asked struct {
 
 // TestMonth asks every query of the dashboards about a month.
 func TestMonth(t *testing.T) {
+	t.Parallel()
 	r := theMonth(t)
 	queries := shippedQueries(t)
 	all := asked{prometheus: prometheus{engine(), r.db}, native: true, classic: true, end: r.end}

@@ -10,6 +10,7 @@ import (
 // TestLedgerReplaced asks every query of the dashboards about days in which the ledger was
 // lost: what they count is what the ledger of then recorded, never anything of both.
 func TestLedgerReplaced(t *testing.T) {
+	t.Parallel()
 	const days, lost = 3, 2 * day
 	r := record(t, story{
 		shape: history.Shape{Templates: 10, Projects: 20, Jobs: 3000, Days: days, End: time.Date(2026, 6, 5, 18, 0, 0, 0, time.UTC), Seed: 2},

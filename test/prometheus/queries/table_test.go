@@ -12,6 +12,7 @@ import (
 // the counters by our dashboards, by what most people would write, and by a plain
 // subtraction.
 func TestTable(t *testing.T) {
+	t.Parallel()
 	r := theMonth(t)
 	var jobs shippedQuery
 	for _, q := range shippedQueries(t) {

@@ -16,6 +16,7 @@ var labelValues = regexp.MustCompile(`^label_values\((.+), (\w+)\)$`)
 
 // TestVariables fills the variables of the dashboards from the month.
 func TestVariables(t *testing.T) {
+	t.Parallel()
 	r := theMonth(t)
 	chosen := grafanatest.Values{"template": {"docker_build"}, "project": {r.jobs[0].Project, r.jobs[5].Project}}
 	n := 0
@@ -24,9 +25,10 @@ func TestVariables(t *testing.T) {
 			if v.Type != "query" {
 				continue
 			}
-			found := labelValues.FindStringSubmatch(v.Definition)
+			query, _ := v.Query.(map[string]any)
+			found := labelValues.FindStringSubmatch(fmt.Sprint(query["query"]))
 			if found == nil {
-				t.Fatalf("%s is filled by %q", v.Name, v.Definition)
+				t.Fatalf("%s is filled by %v", v.Name, v.Query)
 			}
 			for _, values := range []grafanatest.Values{{"template": chosen["template"]}, chosen} {
 				n++
@@ -74,6 +76,7 @@ func (r *recording) fill(t *testing.T, d grafanatest.Dashboard, selector, label 
 
 // TestAnnotation asks when a ledger was made, as the marks on charts do.
 func TestAnnotation(t *testing.T) {
+	t.Parallel()
 	r := theMonth(t)
 	p := prometheus{engine(), r.db}
 	for _, d := range grafanatest.Load(t, dashboards) {
