@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -86,7 +87,7 @@ type lackingQuerier struct {
 
 func (l lackingQuerier) Select(ctx context.Context, ordered bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
 	for _, m := range matchers {
-		if m.Name == labels.MetricName && m.Type == labels.MatchEqual && slices.Contains(l.names, m.Value) {
+		if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual && slices.Contains(l.names, m.Value) {
 			return storage.EmptySeriesSet()
 		}
 	}

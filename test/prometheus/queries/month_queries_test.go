@@ -140,7 +140,7 @@ func TestMonth(t *testing.T) {
 // ask asks a query for a period, or for each of its bars, and returns how many that were.
 func (r *recording) ask(t *testing.T, q shippedQuery, a asked) int {
 	t.Helper()
-	if q.Dashboard.UID == templateUID {
+	if q.UID == templateUID {
 		a.values = maps.Clone(a.values)
 		if a.values == nil {
 			a.values = grafanatest.Values{}

@@ -213,7 +213,7 @@ type shippedQuery struct {
 }
 
 func (q shippedQuery) String() string {
-	return q.Dashboard.UID + ": " + q.Panel.Title + "/" + q.RefID
+	return q.UID + ": " + q.Panel.Title + "/" + q.RefID
 }
 
 func (q shippedQuery) written(t *testing.T, a asked, step time.Duration) string {

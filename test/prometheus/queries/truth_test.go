@@ -5,8 +5,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
-	"testing"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -189,10 +187,3 @@ func (want truth) differences(got result) (all []string) {
 // same allows for what sums of seconds lose by their order; counts are far below what that
 // could hide.
 func same(a, b float64) bool { return math.Abs(a-b) <= 1e-9*max(math.Abs(a), math.Abs(b)) }
-
-func (want truth) check(t *testing.T, what string, got result) {
-	t.Helper()
-	if all := want.differences(got); len(all) > 0 {
-		t.Errorf("%s: %s", what, strings.Join(all[:min(len(all), 5)], "; "))
-	}
-}
