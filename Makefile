@@ -73,6 +73,10 @@ bench-scrape: build ## Measure scrapes beside other exposition libraries and gat
 		echo "$(AGGREGATION) is not to be had here: it is left out, unless you put it into bin/" >&2
 	bin/scrape -series $(SERIES)
 
+.PHONY: bench-dashboards
+bench-dashboards: ## Measure the queries of the Grafana dashboards in Prometheus' engine, beside increase()
+	cd test/prometheus && $(GO) test ./queries -run '^$$' -bench Dashboards -benchtime 1x -timeout 30m -v
+
 .PHONY: soak
 soak: ## Overload a receiver for SOAK=10m, and judge what becomes of jobs, times and memory
 	$(GO) test ./test -count=1 -v -timeout 0 -run '^TestOverload$$' -soak $(SOAK)

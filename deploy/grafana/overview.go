@@ -128,7 +128,7 @@ func (s *sheet) complete() {
 	perJob := func(p *stat.PanelBuilder) { p.NoValue(noSelf).TextMode(common.BigValueTextModeValueAndName) }
 	by := "max by (job)"
 	s.stat(4, "Receivers scraped", "Receivers that Prometheus has scraped in the last five minutes before the period's end, for each scrape job.", jobs,
-		labelled(call("count by (job)", call("group by (job, instance)", created+"{"+job+"}")), "{{job}}"), perJob)
+		labelled(call("count by (job)", call("group by (job, instance)", gauge("build_info"))), "{{job}}"), perJob)
 	s.stat(4, "Last job received", "When the last job was received. If that is long ago, jobs may fail to report.", ago,
 		labelled(call(by, gauge("last_job_timestamp_seconds"))+" * 1000 > 0", "{{job}}"), perJob,
 		func(p *stat.PanelBuilder) {

@@ -2,6 +2,7 @@ package queries
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,6 +48,7 @@ const (
 // A target is a receiver as Prometheus sees it while it is there.
 type target struct {
 	instance, pod string
+	path          string        // "/metrics" if empty
 	phase         time.Duration // of its scrapes after those of others
 	from, to      time.Duration // since the begin
 	last          map[storage.SeriesRef]labels.Labels
@@ -74,7 +76,9 @@ type recording struct {
 	begin time.Time
 	end   time.Time
 	jobs  []job.Job // in the order of their receipt
-	seen  []scraped // in the order of time
+	seen  []scraped // of jobs, in the order of time
+
+	healthy []scraped // of receivers' own metrics
 
 	mistaken []time.Time // when something was rejected and something refused
 	story    story       // of which it is
@@ -277,7 +281,7 @@ func (p *player) scrape(at *target, now time.Time) {
 		p.up(at, now, 0)
 		return
 	}
-	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, p.url+"/metrics", nil)
+	request, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, p.url+cmp.Or(at.path, "/metrics"), nil)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -328,6 +332,12 @@ func (p *player) scrape(at *target, now time.Time) {
 		p.t.Fatal(err)
 	}
 	p.up(at, now, 1)
+	if at.path != "/metrics/jobs" {
+		p.healthy = append(p.healthy, scraped{at: now, instance: at.instance})
+	}
+	if at.path == "/metrics/self" {
+		return
+	}
 	p.seen = append(p.seen, scraped{now, at.instance, len(p.jobs), p.created, p.made, p.last})
 }
 
@@ -451,7 +461,7 @@ func (r *recording) hadDurations(at time.Time) bool {
 // alive is how many targets were scraped within the five minutes before.
 func (r *recording) alive(at time.Time) int {
 	instances := map[string]bool{}
-	for _, s := range r.seen {
+	for _, s := range r.healthy {
 		if !s.at.After(at) && s.at.After(at.Add(-5*time.Minute)) {
 			instances[s.instance] = true
 		}

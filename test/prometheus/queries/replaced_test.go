@@ -15,7 +15,9 @@ func TestLedgerReplaced(t *testing.T) {
 	r := record(t, story{
 		shape: history.Shape{Templates: 10, Projects: 20, Jobs: 3000, Days: days, End: time.Date(2026, 6, 5, 18, 0, 0, 0, time.UTC), Seed: 2},
 		targets: []*target{
-			{instance: "10.0.0.1:8080", pod: "receiver-a", to: (days + 1) * day},
+			// As deploy/prometheus/scrape/several-receivers.yml has it.
+			{instance: "receiver.metrics.svc:80", path: "/metrics/jobs", to: (days + 1) * day},
+			{instance: "10.0.0.1:8080", pod: "receiver-a", path: "/metrics/self", to: (days + 1) * day},
 		},
 		lost: []time.Duration{lost},
 	})
