@@ -30,7 +30,7 @@ func overview() *classic {
 		barred("A", sum([]string{"status"}, count(step, chosen)), "{{status}}")))))
 	s.WithPanel(bars(s.top(12, "Jobs by template", "template", "templates", chosen)))
 	s.WithPanel(line(s.chart(12, "Success rate over time", "success / (success + failed + timedout) of each bar's jobs; no point where that is 0 / 0. "+exactBars, share,
-		barred("A", rate(step, chosen), "success rate")), "mean", "min").Max(1))
+		barred("A", rate(step, chosen), "success rate")), "min", "max").Max(1))
 	s.WithPanel(s.ranking(12, "Projects that use them most", "The ten projects with the most jobs of the chosen templates. "+exact, jobs, neutral,
 		labelled(highest("project", count(whole, chosen)), "{{project}}"),
 		toReceiver("The receiver's page of ${__field.labels.project}", "/project?name=${__field.labels.project:percentencode}")))

@@ -40,8 +40,8 @@ const (
 
 // What is shown in place of a value that is not known, or of panels without any. It has to say what to do.
 const (
-	noStart = "No scrape when the period began: choose a shorter one"
-	noData  = "Nothing to show. Either no job fits the variables, or Prometheus has no scrape of the receiver within the hour before the period " +
+	noStart = "No scrape here when the period began: shorter period? right data source?"
+	noData  = "Nothing to show. No bar is over yet, no job fits the variables, or Prometheus has no scrape of the receiver within the hour before the period " +
 		"(or bar) began or ended: choose a shorter period that ends now, not in the future, and look at the last row of CI templates: overview."
 	noVersion = "No version here. Start the receiver with --metrics.label=version, and have templates send one (CI_METRICS_VERSION)."
 	noSelf    = "No receiver is scraped: look at Prometheus' targets, and at the variable Scrape job."

@@ -35,7 +35,7 @@ func template() *classic {
 	s.WithPanel(byStatus(bars(s.chart(12, "Jobs by how they ended", "Finished jobs with the chosen statuses. "+exactBars, jobs,
 		barred("A", sum([]string{"status"}, count(step, chosen.with(status))), "{{status}}")))))
 	s.WithPanel(line(s.chart(12, "Success rate over time", "success / (success + failed + timedout) of each bar's jobs; no point where that is 0 / 0. "+exactBars, share,
-		barred("A", rate(step, chosen), "success rate")), "mean", "min").Max(1))
+		barred("A", rate(step, chosen), "success rate")), "min", "max").Max(1))
 
 	s.row("Projects")
 	by := []string{"project"}
@@ -53,7 +53,7 @@ func template() *classic {
 	s.WithPanel(bars(s.top(12, "Jobs by project", "project", "projects", chosen.with(status))))
 
 	s.row("Durations")
-	s.WithPanel(line(s.durationsOverTime(ok), "mean", "max"))
+	s.WithPanel(line(s.durationsOverTime(ok), "min", "max"))
 	s.heatmap(12, "Durations of the chosen statuses", "How many jobs took up to the time at the left, and longer than the one below. "+exactBars+notProject,
 		sum([]string{"le"}, buckets(step, timed.with(status))))
 	s.distribution(12, "Durations of jobs that passed", "How many jobs took up to so long, and longer than the bar above says. "+exact+notProject, good,

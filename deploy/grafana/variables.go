@@ -12,7 +12,7 @@ import (
 func newSheet(uid, title, description string) *sheet {
 	s := &sheet{classic: dashboard.NewDashboardBuilder(title).Uid(uid).Description(description). //nolint:staticcheck // as classic
 													Tags([]string{"ci-jobs-metrics", "gitlab", "ci"}).Editable().Timezone("browser").
-													Time("now-30d", "now").Refresh("5m").Tooltip(dashboard.DashboardCursorSyncCrosshair).
+													Time("now-7d", "now").Refresh("5m").Tooltip(dashboard.DashboardCursorSyncCrosshair).
 													Timepicker(picker())}
 	s.WithVariable(built[dashboard.VariableModel]{dashboard.VariableModel{
 		Type: dashboard.VariableTypeDatasource, Name: "datasource", Label: ptr("Data source"),
