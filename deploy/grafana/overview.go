@@ -149,7 +149,7 @@ func (s *sheet) complete() {
 			p.Decimals(1).ColorScheme(byThresholds()).Thresholds(steps(good, from(0.8, warning), from(1, bad)))
 		})
 	s.stat(4, "Counted as __other__", "Jobs in the period whose version, project or template found no room. About: increase() of a counter that begins anew with each start.", jobs,
-		labelled(call("sum by (job)", call("increase", gauge("jobs_folded_total")+"[$__range]")), "{{job}}"), perJob,
+		labelled(call("sum by (job)", call("max by (job, label)", call("increase", gauge("jobs_folded_total")+"[$__range]"))), "{{job}}"), perJob,
 		func(p *stat.PanelBuilder) {
 			p.ColorScheme(byThresholds()).Thresholds(steps(good, from(0.5, warning)))
 		})

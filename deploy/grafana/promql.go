@@ -58,7 +58,7 @@ const (
 
 	runs     = "cijob_runs_total"
 	seconds  = "cijob_duration_seconds"
-	created  = "cijob_receiver_ledger_created_timestamp_seconds"
+	created  = "cijob_ledger_created_timestamp_seconds"
 	scraped  = "[1h]" // a scrape counts for an edge if it is at most as old
 	received = "job"  // Prometheus' label of a scrape job: one ledger each
 )
@@ -105,8 +105,11 @@ func difference(p period, labels []string, at func(moment string) string) string
 		"0")
 }
 
-// same says that the ledger at a period's end is that of its beginning.
-func same(p period) string { return lines(made("max", p.end()), "==", made("min", p.begin())) }
+// same says that the ledger at a period's end is that of its beginning, and no other was there within the
+// hour before either.
+func same(p period) string {
+	return lines(made("min", p.end()), "==", made("max", p.end()), "==", made("min", p.begin()), "==", made("max", p.begin()))
+}
 
 // known leaves a value out where nothing was scraped at the beginning of the period, rather than
 // take all that ever was for it; but not if the ledger was made since, for then all is of
@@ -165,10 +168,10 @@ func buckets(p period, c choice) string {
 // histograms: the receiver is taken whose histograms have counted most.
 func native(p period, c choice) string {
 	at := func(moment string) string {
-		counted := call("sum by ("+received+", instance)", call("histogram_count", c.of(seconds, moment)))
+		counted := call("sum by ("+received+", instance, pod)", call("histogram_count", c.of(seconds, moment)))
 		return call("sum by ("+received+", template, status)",
 			c.of(seconds, moment),
-			"and on ("+received+", instance)",
+			"and on ("+received+", instance, pod)",
 			call("topk by ("+received+")", "1,", counted))
 	}
 	return lines(

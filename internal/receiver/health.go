@@ -22,8 +22,8 @@ const namespace = "cijob_receiver"
 // the jobs' are in the ledger.
 type health struct {
 	registry *exposition.Registry
-	// origin is what is said of the ledger beside its jobs, the same by every receiver: which
-	// one it is. Who subtracts their counters needs it from the same scrape.
+	// origin stands beside the jobs wherever their labelled metrics do: which ledger they are of.
+	// Who subtracts these needs it from the same scrape, also where there are none yet.
 	origin *prometheus.Registry
 
 	recorded   prometheus.Counter
@@ -100,11 +100,13 @@ func (h *health) watchDoor(c *connections) {
 
 // watch adds what is read from the ledger at each scrape.
 func (h *health) watch(l *ledger.Ledger) {
-	created := gauge("ledger_created_timestamp_seconds", "When the ledger was made, in Unix time.",
-		func() float64 { return unixSeconds(l.Created()) })
-	h.origin.MustRegister(created)
+	created := func() float64 { return unixSeconds(l.Created()) }
+	h.origin.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "cijob_ledger_created_timestamp_seconds",
+		Help: "When the ledger was made that these jobs are in, in Unix time.",
+	}, created))
 	h.registry.MustRegister(
-		created,
+		gauge("ledger_created_timestamp_seconds", "When the ledger was made, in Unix time.", created),
 		gauge("queue_jobs", "Finished jobs that wait to be recorded.",
 			func() float64 { return float64(l.Stats().Waiting) }),
 		gauge("queue_capacity_jobs", "How many finished jobs may wait, half of them from small requests, before requests are answered 503.",

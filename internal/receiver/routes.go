@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/exposition"
 	"ci-jobs-metrics/internal/job"
@@ -19,6 +21,10 @@ func (r *Receiver) routes(h *health) http.Handler {
 	metrics := exposition.New(exposition.Options{Families: r.opts.Families, Feed: r.ledger.Feed(), CatchUp: r.ledger.CatchUp})
 	const jobs, noJobs = true, false
 	self := h.registry
+	var origin prometheus.Gatherers // of the labelled metrics
+	if r.opts.Families != exposition.Named {
+		origin = append(origin, h.origin)
+	}
 	turns := api.NewTurns()
 	pages := page.New(page.Options{
 		Ledger:   r.ledger,
@@ -38,8 +44,8 @@ func (r *Receiver) routes(h *health) http.Handler {
 		Found:     r.found,
 		Refused:   r.refused(h),
 	}))
-	mux.Handle("GET /metrics", metrics.Handler(jobs, self))
-	mux.Handle("GET /metrics/jobs", metrics.Handler(jobs, h.origin))
+	mux.Handle("GET /metrics", metrics.Handler(jobs, append(origin, self)))
+	mux.Handle("GET /metrics/jobs", metrics.Handler(jobs, origin))
 	mux.Handle("GET /metrics/self", metrics.Handler(noJobs, self))
 	mux.HandleFunc("GET /jobs", r.job)
 	mux.Handle(api.Path, api.New(api.Options{

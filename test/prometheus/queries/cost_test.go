@@ -92,7 +92,7 @@ func fleet(b *testing.B, templates, projects int, end time.Time) *tsdb.DB {
 	}
 	b.Cleanup(func() { _ = db.Close(); _ = os.RemoveAll(dir) })
 	target := []string{"job", scrapeOf, "instance", "10.0.0.1:8080", "pod", "receiver-a"}
-	series := []labels.Labels{labels.FromStrings(append(target, "__name__", "cijob_receiver_ledger_created_timestamp_seconds")...)}
+	series := []labels.Labels{labels.FromStrings(append(target, "__name__", "cijob_ledger_created_timestamp_seconds")...)}
 	statuses := []string{"success", "success", "success", "failed"}
 	for i := range templates * projects {
 		series = append(series, labels.FromStrings(append(target, "__name__", "cijob_runs_total", "template", fmt.Sprintf("t%d", i%templates),

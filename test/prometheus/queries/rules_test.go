@@ -35,7 +35,7 @@ var recordedRules = map[string]struct {
 	ago    time.Duration // of the period's end
 	answer answer
 }{
-	"job:cijob_receiver_ledger_created_timestamp_seconds:max": {0, 0, each1(func(q question) float64 { return float64(q.scraped.made.Unix()) })},
+	"job:cijob_ledger_created_timestamp_seconds:max": {0, 0, each1(func(q question) float64 { return float64(q.scraped.made.Unix()) })},
 
 	"job_template_status:cijob_runs_total:sum":                 {0, 0, counted(number, anyJob, "job", "template", "status")},
 	"job:cijob_runs_total:sum":                                 {0, 0, counted(number, anyJob, "job")},
