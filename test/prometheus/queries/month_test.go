@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"log/slog"
@@ -50,8 +51,15 @@ type target struct {
 	instance, pod string
 	path          string        // "/metrics" if empty
 	phase         time.Duration // of its scrapes after those of others
+	fails         []outage      // it can't be scraped
 	from, to      time.Duration // since the begin
 	last          map[storage.SeriesRef]labels.Labels
+}
+
+// A swap is when a ledger takes the place of another: a new one, or one that was there before.
+type swap struct {
+	at time.Duration
+	to int
 }
 
 // An outage is when something was not there, since the begin.
@@ -63,9 +71,9 @@ func (o outage) at(t time.Duration) bool { return o.from <= t && t < o.to }
 type story struct {
 	shape   history.Shape // it begins so many days before its end
 	targets []*target
-	gaps    []outage        // Prometheus scrapes nothing
-	stops   []outage        // the receiver is stopped, and started again over the same ledger
-	lost    []time.Duration // the ledger is lost, and the receiver begins a new one
+	gaps    []outage // Prometheus scrapes nothing
+	stops   []outage // the receiver is stopped, and started again over the same ledger
+	swaps   []swap   // another ledger takes the place of the first one, number 0
 	// Each minute of these a job without a name is sent, and something that is no JSON.
 	mistakes []outage
 }
@@ -76,6 +84,7 @@ type recording struct {
 	begin time.Time
 	end   time.Time
 	jobs  []job.Job // in the order of their receipt
+	in    []int     // which ledger each of them is in
 	seen  []scraped // of jobs, in the order of time
 
 	healthy []scraped // of receivers' own metrics
@@ -87,11 +96,12 @@ type recording struct {
 // scraped says how many jobs there were when a receiver was scraped, and since which of
 // them its ledger was there.
 type scraped struct {
-	at         time.Time
-	instance   string
-	n, created int
-	made       time.Time // the ledger
-	last       time.Time // job
+	at       time.Time
+	instance string
+	n        int       // jobs, of all ledgers
+	ledger   int       // which of them
+	made     time.Time // the ledger
+	last     time.Time // job
 }
 
 // recorded is what is left to clean up when all tests are done.
@@ -116,7 +126,7 @@ func record(t *testing.T, s story) *recording {
 	}
 	recorded = append(recorded, func() { _ = db.Close(); _ = os.RemoveAll(dir) })
 	r := &recording{db: db, begin: s.shape.End.Add(-time.Duration(s.shape.Days) * day), end: s.shape.End, story: s}
-	p := &player{t: t, story: s, recording: r, path: filepath.Join(t.TempDir(), "0.db"), series: map[string]*cached{}}
+	p := &player{t: t, story: s, recording: r, dir: t.TempDir(), series: map[string]*cached{}, made: map[int]time.Time{}, last: map[int]time.Time{}}
 	p.play()
 	return r
 }
@@ -126,10 +136,10 @@ type player struct {
 	t *testing.T
 	story
 	*recording
-	path     string // of the ledger
-	created  int    // how many jobs there were when it was made
-	made     time.Time
-	last     time.Time // when a job was received
+	ledger   int               // which one it has
+	dir      string            // where they are
+	made     map[int]time.Time // when
+	last     map[int]time.Time // when each received a job
 	receiver *receiver.Receiver
 	url      string
 	clock    atomic.Int64
@@ -156,10 +166,10 @@ func (p *player) play() {
 			p.waiting = append(p.waiting, entry.Job)
 			entry, more = next()
 		}
-		if len(p.lost) > 0 && since >= p.lost[0] {
+		if len(p.swaps) > 0 && since >= p.swaps[0].at {
 			p.halt()
-			p.lost = p.lost[1:]
-			p.path, p.created, p.made = filepath.Join(p.t.TempDir(), "another.db"), len(p.jobs), time.Time{}
+			p.ledger = p.swaps[0].to
+			p.swaps = p.swaps[1:]
 		}
 		if happens(p.stops, since) {
 			p.halt()
@@ -173,6 +183,7 @@ func (p *player) play() {
 		if happens(p.gaps, since) {
 			continue
 		}
+		p.another(since)
 		for _, target := range p.targets {
 			if (since-target.phase)%interval != 0 {
 				continue
@@ -203,7 +214,7 @@ func (p *player) run() {
 	config := ""
 	r, err := receiver.New(p.t.Context(), receiver.Options{
 		Web:       &web.FlagConfig{WebListenAddresses: &[]string{"127.0.0.1:0"}, WebConfigFile: &config, WebSystemdSocket: new(bool)},
-		Ledger:    "sqlite:" + p.path,
+		Ledger:    "sqlite:" + filepath.Join(p.dir, fmt.Sprint(p.ledger, ".db")),
 		Retention: ledger.DefaultRetention,
 		Totals:    totals.Settings{Bounds: bounds, Labels: []string{"version"}, MaxSets: budget},
 		Families:  exposition.Labelled,
@@ -214,8 +225,8 @@ func (p *player) run() {
 		p.t.Fatal(err)
 	}
 	p.receiver, p.url = r, "http://"+r.Addresses()[0].String()
-	if p.made.IsZero() {
-		p.made = p.now()
+	if p.made[p.ledger].IsZero() {
+		p.made[p.ledger] = p.now()
 	}
 }
 
@@ -255,8 +266,11 @@ func (p *player) post() {
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || answer.Recorded != len(p.waiting) {
 		p.t.Fatalf("%d jobs: %s, %d recorded, %v", len(p.waiting), response.Status, answer.Recorded, err)
 	}
-	p.last = p.now()
+	p.last[p.ledger] = p.now()
 	p.jobs = append(p.jobs, p.waiting...)
+	for range p.waiting {
+		p.in = append(p.in, p.ledger)
+	}
 	p.waiting = p.waiting[:0]
 }
 
@@ -276,7 +290,7 @@ func (p *player) mistake() {
 
 // scrape appends what a receiver exposes, as Prometheus with native and classic histograms does.
 func (p *player) scrape(at *target, now time.Time) {
-	if p.receiver == nil {
+	if p.receiver == nil || happens(at.fails, now.Sub(p.begin)) {
 		p.forget(at, now)
 		p.up(at, now, 0)
 		return
@@ -338,7 +352,7 @@ func (p *player) scrape(at *target, now time.Time) {
 	if at.path == "/metrics/self" {
 		return
 	}
-	p.seen = append(p.seen, scraped{now, at.instance, len(p.jobs), p.created, p.made, p.last})
+	p.seen = append(p.seen, scraped{now, at.instance, len(p.jobs), p.ledger, p.made[p.ledger], p.last[p.ledger]})
 }
 
 // plain has answers not compressed: here that would only take time.
@@ -396,6 +410,42 @@ func (p *player) stale(app storage.AppenderV2, ref storage.SeriesRef, ls labels.
 	}
 }
 
+// another ledger is scraped too, as another scrape job. Nobody asks for it, so that it must
+// be in no answer.
+func (p *player) another(since time.Duration) {
+	if since%interval != 0 {
+		return
+	}
+	app := p.db.AppenderV2(p.t.Context())
+	series := []string{"__name__", "", "job", "another", "instance", "10.1.0.1:8080", "pod", "receiver-z"}
+	for _, s := range []struct {
+		name   string
+		labels []string
+		v      float64
+	}{
+		{"cijob_ledger_created_timestamp_seconds", nil, 1.7e9},
+		{"cijob_receiver_ledger_writable", nil, 0},
+		{"cijob_receiver_last_job_timestamp_seconds", nil, 4e9},
+		{"cijob_receiver_label_sets", nil, 1},
+		{"cijob_receiver_label_sets_limit", nil, 1e6},
+		{"cijob_receiver_build_info", nil, 1},
+		{"cijob_runs_total", []string{"template", "docker_build", "project", "elsewhere", "status", "success", "version", "9"}, since.Hours()},
+		{"cijob_duration_seconds_sum", []string{"template", "docker_build", "status", "success"}, 1000 * since.Hours()},
+		{"cijob_duration_seconds_count", []string{"template", "docker_build", "status", "success"}, since.Hours()},
+		{"cijob_duration_seconds_bucket", []string{"template", "docker_build", "status", "success", "le", "60.0"}, 0},
+		{"cijob_duration_seconds_bucket", []string{"template", "docker_build", "status", "success", "le", "+Inf"}, since.Hours()},
+	} {
+		series[1] = s.name
+		ls := labels.FromStrings(append(slices.Clone(series), s.labels...)...)
+		if _, err := app.Append(0, ls, 0, p.begin.Add(since).UnixMilli(), math.Floor(s.v), nil, nil, storage.AppendV2Options{}); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	if err := app.Commit(); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 func (p *player) up(at *target, now time.Time, v float64) {
 	app := p.db.AppenderV2(p.t.Context())
 	ls := at.label(labels.FromStrings(model.MetricNameLabel, "up"))
@@ -430,12 +480,25 @@ func (r *recording) between(begin, end time.Time) (_ []job.Job, known bool) {
 	}
 	from, ok := r.edge(begin)
 	switch {
-	case ok && from.created == to.created && !r.mixed(begin):
-		return r.jobs[from.n:to.n], true
+	case ok && from.ledger == to.ledger && !r.mixed(begin):
+		return r.of(to.ledger, from.n, to.n), true
 	case to.made.After(begin):
-		return r.jobs[to.created:to.n], true
+		return r.of(to.ledger, 0, to.n), true
 	}
 	return nil, false
+}
+
+// of are those of the jobs from one number up to another that are in a ledger.
+func (r *recording) of(ledger, from, to int) (jobs []job.Job) {
+	if len(r.story.swaps) == 0 {
+		return r.jobs[from:to]
+	}
+	for i := from; i < to; i++ {
+		if r.in[i] == ledger {
+			jobs = append(jobs, r.jobs[i])
+		}
+	}
+	return jobs
 }
 
 // mixed says whether two ledgers were scraped within the hour.
@@ -445,7 +508,7 @@ func (r *recording) mixed(at time.Time) bool {
 		if !s.at.After(at.Add(-time.Hour)) {
 			return false
 		}
-		if !s.at.After(at) && s.created != last.created {
+		if !s.at.After(at) && s.ledger != last.ledger {
 			return true
 		}
 	}
@@ -455,7 +518,7 @@ func (r *recording) mixed(at time.Time) bool {
 // hadDurations says whether a ledger had a duration when it was scraped up to a moment, or was made later.
 func (r *recording) hadDurations(at time.Time) bool {
 	s, ok := r.edge(at)
-	return !ok || slices.ContainsFunc(r.jobs[s.created:s.n], func(j job.Job) bool { return j.Timed })
+	return !ok || slices.ContainsFunc(r.of(s.ledger, 0, s.n), func(j job.Job) bool { return j.Timed })
 }
 
 // alive is how many targets were scraped within the five minutes before.

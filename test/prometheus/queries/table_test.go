@@ -44,7 +44,7 @@ func TestTable(t *testing.T) {
 		{"two hours old, asked for a day", young(2*time.Hour, p), day, 0},
 	} {
 		end := r.end.Add(-c.ago)
-		a := asked{prometheus: c.p, end: end, period: c.period}
+		a := asked{prometheus: c.p, end: end, period: c.period, values: jobs.choose(nil)}
 		ours := c.p.instant(t, jobs.written(t, a, time.Hour), end)
 		truth, known := r.between(end.Add(-c.period), end)
 		known = known && (c.p.Queryable == p.Queryable || c.period <= 2*time.Hour)
@@ -59,11 +59,11 @@ func TestTable(t *testing.T) {
 		}
 		others := make([]any, 3)
 		for i, query := range []string{
-			`sum(increase(cijob_runs_total[%[1]ds]))`,
-			`sum(max without (instance, pod) (increase(cijob_runs_total[%[1]ds])))`,
-			`sum(cijob_runs_total) - sum(cijob_runs_total offset %[1]ds)`,
+			`sum(increase(cijob_runs_total{job=%[2]q}[%[1]ds]))`,
+			`sum(max without (instance, pod) (increase(cijob_runs_total{job=%[2]q}[%[1]ds])))`,
+			`sum(cijob_runs_total{job=%[2]q}) - sum(cijob_runs_total{job=%[2]q} offset %[1]ds)`,
 		} {
-			others[i] = said(c.p.instant(t, fmt.Sprintf(query, int(c.period.Seconds())), end))
+			others[i] = said(c.p.instant(t, fmt.Sprintf(query, int(c.period.Seconds()), scrapeOf), end))
 		}
 		from, _ := r.edge(end.Add(-c.period)) // whether it is known or not
 		to, _ := r.edge(end)
