@@ -26,6 +26,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -86,6 +87,7 @@ func TestScripts(t *testing.T) {
 			"up":      up,
 			"feed":    feed,
 			"metrics": metrics,
+			"shows":   shows,
 			"logged":  logged,
 			"signal":  signalProcess,
 			"alive":   alive,
@@ -165,6 +167,32 @@ func fetch(url string) (string, error) {
 		err = fmt.Errorf("%s: %s: %s", url, response.Status, body)
 	}
 	return string(body), err
+}
+
+// shows compares what was printed with a file, but for the three lines that say when the ledger was
+// made.
+func shows(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: shows FILE")
+	}
+	check(ts, neg, func() error {
+		var jobs strings.Builder
+		lines := 0
+		for line := range strings.Lines(ts.ReadFile("stdout")) {
+			if strings.Contains(line, "cijob_ledger_created_timestamp_seconds") {
+				lines++
+			} else {
+				jobs.WriteString(line)
+			}
+		}
+		if lines != 3 {
+			return fmt.Errorf("%d lines say when the ledger was made, want 3", lines)
+		}
+		if diff := cmp.Diff(ts.ReadFile(args[0]), jobs.String()); diff != "" {
+			return fmt.Errorf("(-%s +printed):\n%s", args[0], diff)
+		}
+		return nil
+	}())
 }
 
 // up waits until the receiver at $URL is ready.
