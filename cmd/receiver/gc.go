@@ -24,6 +24,8 @@ var ballast []byte //nolint:unused // it is held, not used
 // work: a memory limit would count the ballast.
 func relaxGC() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		// In memory that was used before and not given back it would be cleared, and so touched.
+		debug.FreeOSMemory()
 		ballast = make([]byte, ballastSize)
 		debug.SetGCPercent(growth)
 	}
