@@ -35,7 +35,7 @@ func overview() *classic {
 		labelled(highest("project", count(whole, chosen)), "{{project}}"),
 		toReceiver("The receiver's page of ${__field.labels.project}", "/project?name=${__field.labels.project:percentencode}")))
 	s.templatesTable(chosen, timed)
-	failing := toDashboard("More about ${__field.labels.template}", templateUID, "&var-template=${__field.labels.template:percentencode}"+keepTime)
+	failing := toDashboard("More about ${__field.labels.template}", templateUID, "&${project:queryparam}&var-template=${__field.labels.template:percentencode}"+keepTime)
 	s.WithPanel(s.ranking(12, "Templates that fail most", "The ten templates with the most jobs that failed or timed out. "+exact, jobs, bad,
 		labelled(highest("template", count(whole, chosen.with(ended(failed, timedout)))), "{{template}}"), failing))
 	s.WithPanel(s.ranking(12, "Slowest templates", "The ten templates with the highest p95. "+ofSuccesses+quantiles+notProject, duration, warning,

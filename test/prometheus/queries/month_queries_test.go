@@ -159,7 +159,7 @@ func (r *recording) ask(t *testing.T, q shippedQuery, a asked) int {
 		r.judge(t, q, a, a.instant(t, q.written(t, a, time.Hour), a.end))
 		return 1
 	}
-	step := time.Hour // as Grafana: whole steps, at most 60
+	step := time.Hour // whole steps, as Grafana has them
 	for _, longer := range []time.Duration{3 * time.Hour, 6 * time.Hour, 12 * time.Hour, day} {
 		if a.period/step > 60 {
 			step = longer
