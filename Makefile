@@ -3,6 +3,9 @@
 SHELL := /bin/bash
 GO    ?= go
 
+# Each module's toolchain line says which Go it needs. auto lets the go command fetch that one.
+export GOTOOLCHAIN := auto
+
 AGGREGATION := github.com/zapier/prom-aggregation-gateway@v0.9.0
 
 FUZZTIME  ?= 10s
@@ -41,12 +44,13 @@ deps: ## Install the programs that tests use: curl, strace, ip, Chromium, npm, d
 	@scripts/deps
 
 .PHONY: lint
-lint: ## Run the linters
+lint: ## Run the linters, and fail on known vulnerabilities that the code can reach
 	$(GO) mod verify
 	$(GO) tool -modfile=tools/lint/go.mod golangci-lint run ./...
 	cd test/prometheus && $(GO) tool -modfile=../../tools/lint/go.mod golangci-lint run ./...
 	cd bench/scrape && $(GO) tool -modfile=../../tools/lint/go.mod golangci-lint run ./...
 	cd deploy/grafana && $(GO) tool -modfile=../../tools/lint/go.mod golangci-lint run ./...
+	cd tools/vuln && $(GO) run . ../..
 
 .PHONY: fuzz
 fuzz: ## Fuzz every decoder and name rule, FUZZTIME=10s or 10000x each

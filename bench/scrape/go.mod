@@ -1,6 +1,8 @@
 module ci-jobs-metrics/bench/scrape
 
-go 1.26.0
+go 1.27.0
+
+toolchain go1.27.3
 
 require (
 	github.com/VictoriaMetrics/metrics v1.44.0

@@ -1,6 +1,8 @@
 module ci-jobs-metrics/test/prometheus
 
-go 1.26.0
+go 1.27.0
+
+toolchain go1.27.3
 
 require (
 	ci-jobs-metrics v0.0.0
@@ -111,7 +113,7 @@ require (
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/exp v0.0.0-20260709172345-9ea1abe57597 // indirect
-	golang.org/x/net v0.59.0 // indirect
+	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/oauth2 v0.37.0 // indirect
 	golang.org/x/sync v0.23.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
