@@ -52,6 +52,10 @@ lint: ## Run the linters, and fail on known vulnerabilities that the code can re
 	cd deploy/grafana && $(GO) tool -modfile=../../tools/lint/go.mod golangci-lint run ./...
 	cd tools/vuln && $(GO) run . ../..
 
+.PHONY: prose
+prose: ## Check the words of docs, comments and messages against the rules in tools/vale (needs a C compiler)
+	cd tools/vale && $(GO) test -count=1 . && $(GO) run .
+
 .PHONY: fuzz
 fuzz: ## Fuzz every decoder and name rule, FUZZTIME=10s or 10000x each
 	@scripts/fuzz $(FUZZTIME)
