@@ -87,7 +87,7 @@ bench-dashboards: ## Measure the queries of the Grafana dashboards in Prometheus
 
 .PHONY: soak
 soak: ## Overload a receiver for SOAK=10m, and judge what becomes of jobs, times and memory
-	$(GO) test ./test -count=1 -v -timeout 0 -run '^TestOverload$$' -soak $(SOAK)
+	$(GO) test ./test/overload -count=1 -v -timeout 0 -run '^TestOverload$$' -soak $(SOAK)
 
 .PHONY: footprint
 footprint: ## Measure the exporter's size, memory and speed beside a minimal program, RUNS=200 of each
@@ -100,7 +100,7 @@ dashboards: ## Write the JSON of the Grafana dashboards in deploy/grafana anew
 .PHONY: screenshots
 screenshots: ## Make the images of the README in docs/img anew, from made-up history
 	@mkdir -p docs/img
-	$(GO) test ./test -count=1 -run '^TestImages$$' -images $(CURDIR)/docs/img
+	$(GO) test ./test/page -count=1 -run '^TestImages$$' -images $(CURDIR)/docs/img
 
 .PHONY: clean
 clean: ## Remove what was built

@@ -344,7 +344,7 @@ func TestLinks(t *testing.T) {
 				if !l.TargetBlank {
 					t.Errorf("%s: %s leaves Grafana", name, l.URL)
 				}
-				continue // test/grafana_test.go follows them
+				continue // test/monitoring/grafana_test.go follows them
 			}
 			m := dashboardLink.FindStringSubmatch(l.URL)
 			if m == nil || variables[m[1]] == nil {
