@@ -58,7 +58,7 @@ func TestParse(t *testing.T) {
 		"quote in a value":    {"{\"a\":\"b\"c\"}\n", nil, false, []string{"line 1: invalid character 'c' after object key:value pair; quotes"}},
 		"broken line":         {"{\"a\":1}\n{\"b\":\"x\"y}\n{\"c\":3}\n", []string{`{"a":1}`, `{"c":3}`}, false, []string{"line 2:"}},
 		"brace missing":       {"{\"a\":1\n{\"c\":3}\n{\"d\":4}", []string{`{"c":3}`, `{"d":4}`}, false, []string{"line 2:"}},
-		"string not closed":   {"{\"a\":\"x\n{\"c\":3}", []string{`{"c":3}`}, false, []string{"line 1: invalid character '\\n' in string literal"}},
+		"string not closed":   {"{\"a\":\"x\n{\"c\":3}", []string{`{"c":3}`}, false, []string{"line 1: invalid character '\\n' in string; quotes"}},
 		"broken, then half":   {"{\"a\":x}\n{\"c\":", nil, true, []string{"line 1:"}},
 		"words":               {"job succeeded\n{\"c\":3}", []string{`{"c":3}`}, false, []string{"line 1:"}},
 		"inner lines stay":    {"{\n \"a\": \"b\"c\",\n \"d\":\n  {\"e\":1}\n}\n", nil, false, []string{"line 2:"}},
