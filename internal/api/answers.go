@@ -4,10 +4,33 @@ import (
 	"context"
 
 	"ci-jobs-metrics/internal/kpi"
+	"ci-jobs-metrics/internal/kpi/findings"
+	"ci-jobs-metrics/internal/query"
 )
 
+// An answer is what the client gets, in each of its forms.
+type answer struct {
+	document any       // as JSON
+	meta     *kpi.Meta // in the document; nil: it has none
+	rows     any       // as CSV: a slice of structs
+	beyond   int       // rows of the table after these, if there are more than a CSV may have
+}
+
+// answers has the function that answers each query.
+var answers = map[string]func(*api, context.Context, *request) (answer, error){
+	"overview":  (*api).overview,
+	"templates": (*api).templates,
+	"template":  (*api).template,
+	"projects":  (*api).projects,
+	"project":   (*api).project,
+	"versions":  (*api).versions,
+	"failures":  (*api).failures,
+	"findings":  (*api).findings,
+	"problems":  (*api).problems,
+}
+
 func (a *api) overview(ctx context.Context, r *request) (answer, error) {
-	o, err := a.asker.Overview(ctx, r.query)
+	o, err := a.asker.Overview(ctx, r.Query)
 	if err != nil {
 		return answer{}, err
 	}
@@ -15,7 +38,7 @@ func (a *api) overview(ctx context.Context, r *request) (answer, error) {
 }
 
 func (a *api) template(ctx context.Context, r *request) (answer, error) {
-	t, err := a.asker.Template(ctx, r.name, r.query)
+	t, err := a.asker.Template(ctx, r.Name, r.Query)
 	if err != nil {
 		return answer{}, err
 	}
@@ -23,7 +46,7 @@ func (a *api) template(ctx context.Context, r *request) (answer, error) {
 }
 
 func (a *api) project(ctx context.Context, r *request) (answer, error) {
-	p, err := a.asker.Project(ctx, r.name, r.query)
+	p, err := a.asker.Project(ctx, r.Name, r.Query)
 	if err != nil {
 		return answer{}, err
 	}
@@ -31,19 +54,19 @@ func (a *api) project(ctx context.Context, r *request) (answer, error) {
 }
 
 func (a *api) templates(ctx context.Context, r *request) (answer, error) {
-	return paged(a.asker.Templates(ctx, r.query, r.cut))
+	return paged(a.asker.Templates(ctx, r.Query, r.Cut))
 }
 
 func (a *api) projects(ctx context.Context, r *request) (answer, error) {
-	return paged(a.asker.Projects(ctx, r.query, r.cut))
+	return paged(a.asker.Projects(ctx, r.Query, r.Cut))
 }
 
 func (a *api) versions(ctx context.Context, r *request) (answer, error) {
-	return paged(a.asker.Versions(ctx, r.query, r.cut))
+	return paged(a.asker.Versions(ctx, r.Query, r.Cut))
 }
 
 func (a *api) failures(ctx context.Context, r *request) (answer, error) {
-	return paged(a.asker.Failures(ctx, r.query, r.cut))
+	return paged(a.asker.Failures(ctx, r.Query, r.Cut))
 }
 
 func paged[Row any](p *kpi.Page[Row], err error) (answer, error) {
@@ -51,4 +74,22 @@ func paged[Row any](p *kpi.Page[Row], err error) (answer, error) {
 		return answer{}, err
 	}
 	return answer{document: p, meta: &p.Meta, rows: p.Items, beyond: p.Total - p.Offset - len(p.Items)}, nil
+}
+
+// findings has no CSV: a finding doesn't fit into cells.
+func (a *api) findings(ctx context.Context, r *request) (answer, error) {
+	f, err := findings.Find(ctx, a.asker, r.Query)
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{document: f, meta: &f.Meta}, nil
+}
+
+func (a *api) problems(ctx context.Context, r *request) (answer, error) {
+	all, err := a.Problems(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	p := query.CutProblems(all, r.Query.Filter, r.Cut, a.asker.Zone())
+	return answer{document: p, rows: p.Items, beyond: p.Total - p.Offset - len(p.Items)}, nil
 }

@@ -22,6 +22,7 @@ import (
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/ledger/sqlite"
 	"ci-jobs-metrics/internal/problems"
+	"ci-jobs-metrics/internal/query"
 	"ci-jobs-metrics/internal/rollup"
 	"ci-jobs-metrics/internal/totals"
 )
@@ -50,7 +51,7 @@ func serve(t testing.TB, zone string, change func(*api.Options)) *service {
 		Ledger:   s.ledger,
 		Problems: func(context.Context) ([]problems.Problem, error) { return s.problems, nil },
 		Now:      func() time.Time { return now },
-		Asked:    s.observe,
+		Answered: s.observe,
 	}
 	if change != nil {
 		change(&o)
@@ -281,7 +282,7 @@ func TestAnswers(t *testing.T) {
 		{"problems?project=shop/*", "total", "2"},
 		{"problems?template=helm*", "total", "1"},
 	} {
-		if got := fmt.Sprint(at(t, s.get(t, api.Path+test.question), test.path)); got != test.want {
+		if got := fmt.Sprint(at(t, s.get(t, query.Path+test.question), test.path)); got != test.want {
 			t.Errorf("%s: %s is %s, want %s", test.question, test.path, got, test.want)
 		}
 	}
@@ -290,12 +291,12 @@ func TestAnswers(t *testing.T) {
 // Of a ledger without jobs everything can be asked too.
 func TestEmpty(t *testing.T) {
 	s := serve(t, "UTC", nil)
-	for _, question := range api.Questions() {
-		query := ""
+	for _, question := range query.Names() {
+		parameters := ""
 		if question == "template" || question == "project" {
-			query = "?name=x"
+			parameters = "?name=x"
 		}
-		document := s.get(t, api.Path+question+query)
+		document := s.get(t, query.Path+question+parameters)
 		if items, ok := document["items"]; ok && fmt.Sprint(items) != "[]" {
 			t.Errorf("%s: %v", question, items)
 		}
@@ -307,22 +308,22 @@ func TestEmpty(t *testing.T) {
 
 func TestMethodsAndPaths(t *testing.T) {
 	s := serve(t, "UTC", nil)
-	for _, path := range append(api.Questions(), "openapi.json") {
+	for _, path := range append(query.Names(), "openapi.json") {
 		for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS", "PATCH", "X"} {
-			response, body := s.ask(t, method, api.Path+path)
+			response, body := s.ask(t, method, query.Path+path)
 			if response.StatusCode != 405 || response.Header.Get("Allow") != "GET, HEAD" || parse(t, body)["status"] != json.Number("405") {
 				t.Errorf("%s %s: %s, Allow: %s: %s", method, path, response.Status, response.Header.Get("Allow"), body)
 			}
 		}
 	}
 	for _, path := range []string{"", "x", "overview/", "overview/x", "OVERVIEW", "overview.csv", "%ff%00<b>"} {
-		response, body := s.ask(t, "GET", api.Path+path)
+		response, body := s.ask(t, "GET", query.Path+path)
 		remedy := fmt.Sprint(parse(t, body)["remedy"])
 		if response.StatusCode != 404 || response.Header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s: %s %s", path, response.Status, response.Header.Get("Content-Type"))
 		}
-		for _, there := range append(api.Questions(), "openapi.json") {
-			if !strings.Contains(remedy, api.Path+there) {
+		for _, there := range append(query.Names(), "openapi.json") {
+			if !strings.Contains(remedy, query.Path+there) {
 				t.Errorf("%s: no %s in %s", path, there, remedy)
 			}
 		}

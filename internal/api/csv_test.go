@@ -18,6 +18,7 @@ import (
 	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/problems"
+	"ci-jobs-metrics/internal/query"
 )
 
 // everything are all questions, with a thousand rows where there are rows.
@@ -32,13 +33,13 @@ var everything = map[string]string{
 // The cells of CSV are what JSON has: the same rows and numbers, under the same names.
 func TestCSVIsAsJSON(t *testing.T) {
 	s := full(t)
-	for _, name := range api.Questions() {
-		if slices.Contains(api.Parameters(name), "format") != (everything[name] != "") {
+	for _, name := range query.Names() {
+		if query.Of(name).Takes("format") != (everything[name] != "") {
 			t.Fatalf("is there CSV of %s?", name)
 		}
 	}
 	for _, question := range everything {
-		document := s.get(t, api.Path+question)
+		document := s.get(t, query.Path+question)
 		rows, ok := document["series"].([]any)
 		if !ok {
 			rows, ok = document["items"].([]any)
@@ -46,7 +47,7 @@ func TestCSVIsAsJSON(t *testing.T) {
 		if !ok || len(rows) == 0 {
 			t.Fatalf("%s: no rows in %v", question, document)
 		}
-		table := s.csv(t, api.Path+question+"&format=csv")
+		table := s.csv(t, query.Path+question+"&format=csv")
 		if len(table) != len(rows)+1 {
 			t.Fatalf("%s: %d lines for %d rows", question, len(table), len(rows))
 		}
@@ -192,13 +193,13 @@ func TestCSVFileNames(t *testing.T) {
 		"problems":                            "ci-jobs_problems.csv",
 	} {
 		for _, method := range []string{"GET", "HEAD"} {
-			response, _ := s.ask(t, method, api.Path+question, "Accept", "text/csv")
+			response, _ := s.ask(t, method, query.Path+question, "Accept", "text/csv")
 			disposition, params, err := mime.ParseMediaType(response.Header.Get("Content-Disposition"))
 			if err != nil || disposition != "attachment" || params["filename"] != want {
 				t.Errorf("%s %s: %s, %v", method, question, response.Header.Get("Content-Disposition"), err)
 			}
 		}
-		if response, _ := s.ask(t, "GET", api.Path+question); response.Header.Get("Content-Disposition") != "" {
+		if response, _ := s.ask(t, "GET", query.Path+question); response.Header.Get("Content-Disposition") != "" {
 			t.Errorf("%s as JSON: %v", question, response.Header)
 		}
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"reflect"
 	"regexp"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"ci-jobs-metrics/internal/query"
 	"ci-jobs-metrics/internal/reply"
 )
 
@@ -19,22 +21,22 @@ const (
 )
 
 func (r *request) contentType() string {
-	if r.csv {
+	if r.CSV {
 		return typeCSV + "; charset=utf-8; header=present"
 	}
 	return typeJSON
 }
 
-// disposition has browsers save a CSV under a name that says what it is. JSON is shown.
-func (r *request) disposition(q *question, zone *time.Location) string {
-	if !r.csv {
+// disposition makes browsers save a CSV under a name that says what it is. They show JSON.
+func (r *request) disposition(zone *time.Location) string {
+	if !r.CSV {
 		return ""
 	}
-	parts := []string{"ci-jobs", q.name}
-	if r.name != "" {
-		parts = append(parts, fileName(r.name))
+	parts := []string{"ci-jobs", r.definition.Name}
+	if r.Name != "" {
+		parts = append(parts, fileName(r.Name))
 	}
-	if p := r.query.Period; !p.To.IsZero() {
+	if p := r.Query.Period; !p.To.IsZero() {
 		parts = append(parts, p.From.In(zone).Format(time.DateOnly), p.To.In(zone).Format(time.DateOnly))
 	}
 	return `attachment; filename="` + strings.Join(parts, "_") + `.csv"`
@@ -61,13 +63,13 @@ type outgoing struct {
 func (o *outgoing) encode(r *request, a *answer) (err error) {
 	var b bytes.Buffer
 	switch {
-	case !r.csv:
+	case !r.CSV:
 		encoder := json.NewEncoder(&b)
 		encoder.SetEscapeHTML(false) // nothing takes it for HTML
 		err = encoder.Encode(a.document)
-	case a.beyond > 0 && reflect.ValueOf(a.rows).Len() == maxRows: // more than limit can ask for
-		err = bad("limit", "shorten the period, filter, or ask for parts with limit and offset",
-			"the table has more than the %d rows of a CSV", maxRows)
+	case a.beyond > 0 && reflect.ValueOf(a.rows).Len() == query.MaxRows: // more than limit can ask for
+		err = query.BadParameter("limit", fmt.Sprintf("the table has more than the %d rows of a CSV", query.MaxRows),
+			"shorten the period, filter, or ask for parts with limit and offset")
 	default:
 		err = writeCSV(&b, a.rows)
 	}

@@ -18,6 +18,7 @@ import (
 	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/logtest"
 	"ci-jobs-metrics/internal/problems"
+	"ci-jobs-metrics/internal/query"
 )
 
 // unavailable wants the answer that something is to be asked again.
@@ -37,14 +38,14 @@ func TestTimeout(t *testing.T) {
 	})
 	record(t, s.ledger, jobsOf(10)...)
 	for _, question := range everything {
-		response, body := s.ask(t, "GET", api.Path+question)
+		response, body := s.ask(t, "GET", query.Path+question)
 		unavailable(t, response, body, "within 1ns")
 	}
 	response, body := s.ask(t, "GET", "/api/v1/overview?last=x") // what is wrong stays so
 	if response.StatusCode != 400 {
 		t.Errorf("%s: %s", response.Status, body)
 	}
-	if !strings.Contains(log.String(), "question=overview") {
+	if !strings.Contains(log.String(), "query=overview") {
 		t.Errorf("the log is %s", log.String())
 	}
 }
@@ -79,7 +80,7 @@ func eventually(t *testing.T, what string, f func() bool) {
 
 // Half of the processors answer questions; others wait, and what is wrong or known is told
 // meanwhile.
-func TestTurns(t *testing.T) {
+func TestSlots(t *testing.T) {
 	turns := int32(max(1, runtime.GOMAXPROCS(0)/2))
 	b := &blocked{release: make(chan struct{})}
 	s := serve(t, "UTC", func(o *api.Options) { o.Problems = b.problems })
@@ -102,7 +103,7 @@ func TestTurns(t *testing.T) {
 		t.Errorf("%d questions are computed at a time, want %d", n, turns)
 	}
 	for path, want := range map[string]int{"overview?last=x": 400, "openapi.json": 200, "x": 404} {
-		if response, _ := s.ask(t, "GET", api.Path+path); response.StatusCode != want {
+		if response, _ := s.ask(t, "GET", query.Path+path); response.StatusCode != want {
 			t.Errorf("%s: %s", path, response.Status)
 		}
 	}
@@ -118,7 +119,7 @@ func TestTurns(t *testing.T) {
 }
 
 // Who waits too long for a turn is told so.
-func TestNoTurn(t *testing.T) {
+func TestNoSlot(t *testing.T) {
 	b := &blocked{release: make(chan struct{})}
 	s := serve(t, "UTC", func(o *api.Options) {
 		o.Timeout = 300 * time.Millisecond
@@ -129,7 +130,7 @@ func TestNoTurn(t *testing.T) {
 	}
 	eventually(t, "none is computed", func() bool { return b.running.Load() > 0 })
 	response, body := s.ask(t, "GET", "/api/v1/overview")
-	unavailable(t, response, body, "turn")
+	unavailable(t, response, body, "no free slot")
 	close(b.release)
 	eventually(t, "its turn never comes", func() bool {
 		response, _ := s.ask(t, "GET", "/api/v1/overview")
@@ -166,7 +167,7 @@ func TestHangUp(t *testing.T) {
 }
 
 // However clients hang up, no turn is lost.
-func TestNoTurnIsLost(t *testing.T) {
+func TestNoSlotIsLost(t *testing.T) {
 	turns := int32(max(1, runtime.GOMAXPROCS(0)/2))
 	var b atomic.Pointer[blocked]
 	b.Store(&blocked{release: make(chan struct{})})
@@ -202,7 +203,7 @@ func TestLedgerGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, question := range everything {
-		response, body := s.ask(t, "GET", api.Path+question, "If-None-Match", first.Header.Get("ETag"))
+		response, body := s.ask(t, "GET", query.Path+question, "If-None-Match", first.Header.Get("ETag"))
 		unavailable(t, response, body, "bring it back")
 	}
 	if !strings.Contains(log.String(), "level=ERROR") {

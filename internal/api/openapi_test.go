@@ -16,6 +16,7 @@ import (
 
 	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/job"
+	"ci-jobs-metrics/internal/query"
 )
 
 // A description is openapi.json, and what its schemas say of documents.
@@ -119,21 +120,21 @@ func (d *description) parameters(t *testing.T, path string) map[string]parameter
 
 // needed are the parameters without which a question can't be asked.
 func needed(parameters map[string]parameter) url.Values {
-	query := url.Values{}
+	values := url.Values{}
 	for name, p := range parameters {
 		if p.Required {
-			query.Set(name, fmt.Sprint(p.Example))
+			values.Set(name, fmt.Sprint(p.Example))
 		}
 	}
-	return query
+	return values
 }
 
 // The description has the questions and parameters that there are.
 func TestOpenAPIHasEverything(t *testing.T) {
 	s, d := serve(t, "UTC", nil), readDescription(t)
 	want := []string{"/api/v1/openapi.json"}
-	for _, question := range api.Questions() {
-		path := api.Path + question
+	for _, question := range query.Names() {
+		path := query.Path + question
 		want = append(want, path)
 		_, body := s.ask(t, "GET", path+"?nonsense=1") // the refusal names what there is
 		_, known, _ := strings.Cut(fmt.Sprint(parse(t, body)["remedy"]), "some of ")
@@ -158,16 +159,16 @@ func TestOpenAPIHasEverything(t *testing.T) {
 // The program takes every value that the description allows, and no other.
 func TestOpenAPIParameters(t *testing.T) {
 	s, d := serve(t, "UTC", nil), readDescription(t)
-	for _, question := range api.Questions() {
-		path := api.Path + question
+	for _, question := range query.Names() {
+		path := query.Path + question
 		parameters := d.parameters(t, path)
 		ask := func(want int, name string, values ...string) (tag string) {
 			t.Helper()
-			query := needed(parameters)
-			query[name] = values
-			response, body := s.ask(t, "GET", path+"?"+query.Encode())
+			all := needed(parameters)
+			all[name] = values
+			response, body := s.ask(t, "GET", path+"?"+all.Encode())
 			if response.StatusCode != want {
-				t.Errorf("%s?%.100s: %s, want %d: %s", path, query.Encode(), response.Status, want, body)
+				t.Errorf("%s?%.100s: %s, want %d: %s", path, all.Encode(), response.Status, want, body)
 			}
 			if want == 400 {
 				d.check(t, place(path, "400", d.Paths[path]["get"]), path+"?"+name, body)
@@ -254,18 +255,18 @@ func TestOpenAPIAnswers(t *testing.T) {
 	d := readDescription(t)
 	empty, some := serve(t, "UTC", nil), full(t)
 	record(t, some.ledger, job.Job{Name: "dotnet_build", Project: "shop/web", Status: job.TimedOut, Finished: now.Add(-time.Minute)}) // with no text that can be left out
-	for _, question := range api.Questions() {
-		path := api.Path + question
-		query := needed(d.parameters(t, path)).Encode()
+	for _, question := range query.Names() {
+		path := query.Path + question
+		values := needed(d.parameters(t, path)).Encode()
 		for _, s := range []*service{empty, some} {
 			for _, more := range []string{"", "&template=*&project=*", "&version=1.*&status=failed&last=24h", "&interval=hour&last=2d", "&limit=1000&offset=1", "&sort=share", "&last=1h"} {
-				response, body := s.ask(t, "GET", path+"?"+query+more)
-				d.check(t, place(path, fmt.Sprint(response.StatusCode), d.Paths[path]["get"]), path+"?"+query+more, body)
+				response, body := s.ask(t, "GET", path+"?"+values+more)
+				d.check(t, place(path, fmt.Sprint(response.StatusCode), d.Paths[path]["get"]), path+"?"+values+more, body)
 			}
 		}
 	}
 	for _, path := range []string{"", "nowhere"} {
-		_, body := some.ask(t, "GET", api.Path+path)
+		_, body := some.ask(t, "GET", query.Path+path)
 		d.check(t, "/components/schemas/ProblemDocument", path, body)
 	}
 	_, body := some.ask(t, "POST", "/api/v1/overview")

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/job"
+	"ci-jobs-metrics/internal/query"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -102,14 +102,14 @@ func TestRefused(t *testing.T) {
 	s := serve(t, "Europe/Berlin", nil)
 	var got strings.Builder
 	for _, question := range refused {
-		response, body := s.ask(t, "GET", api.Path+question)
+		response, body := s.ask(t, "GET", query.Path+question)
 		p := parse(t, body)
 		if response.StatusCode != http.StatusBadRequest || fmt.Sprint(p["status"]) != "400" || p["title"] != "Bad Request" || p["type"] != "about:blank" ||
 			response.Header.Get("Content-Type") != "application/problem+json" || response.Header.Get("ETag") != "" {
 			t.Errorf("%s: %s %v: %s", question, response.Status, response.Header, body)
 		}
 		fmt.Fprintf(&got, "%.100s\n  %v: %v\n  %v\n", question, p["parameter"], p["detail"], p["remedy"])
-		head, _ := s.ask(t, "HEAD", api.Path+question)
+		head, _ := s.ask(t, "HEAD", query.Path+question)
 		if head.StatusCode != http.StatusBadRequest {
 			t.Errorf("HEAD %.200s: %s", question, head.Status)
 		}
@@ -168,12 +168,12 @@ func TestAccepted(t *testing.T) {
 		"failures?status=success",
 		"overview?&&last=7d&",
 	} {
-		if response, body := s.ask(t, "GET", api.Path+question); response.StatusCode != http.StatusOK {
+		if response, body := s.ask(t, "GET", query.Path+question); response.StatusCode != http.StatusOK {
 			t.Errorf("%.200s: %s", question, body)
 		}
 	}
 	for _, question := range []string{"overview?template=" + url.QueryEscape(strings.Repeat(`\*`, 255)), "overview?version="} {
-		if n := at(t, s.get(t, api.Path+question), "current jobs"); fmt.Sprint(n) != "1" {
+		if n := at(t, s.get(t, query.Path+question), "current jobs"); fmt.Sprint(n) != "1" {
 			t.Errorf("%s: %v jobs", question, n)
 		}
 	}

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/kpi"
+	"ci-jobs-metrics/internal/query"
 )
 
 func (s *service) items(t *testing.T, path string) (items []map[string]any, total string) {
@@ -28,17 +28,17 @@ var tables = map[string][]string{"templates": kpi.TemplateColumns, "projects": k
 func TestPages(t *testing.T) {
 	s := full(t)
 	for question := range tables {
-		all, total := s.items(t, api.Path+question+"?limit=1000")
+		all, total := s.items(t, query.Path+question+"?limit=1000")
 		if total != fmt.Sprint(len(all)) || len(all) < 4 {
 			t.Fatalf("%s: %s rows, of which %d are here", question, total, len(all))
 		}
-		if lines := s.csv(t, api.Path+question+"?format=csv"); len(lines) != len(all)+1 {
+		if lines := s.csv(t, query.Path+question+"?format=csv"); len(lines) != len(all)+1 {
 			t.Errorf("%s: CSV has %d lines for %d rows", question, len(lines), len(all))
 		}
 		size := max(2, len(all)/4)
 		var paged []map[string]any
 		for offset := 0; ; offset += size {
-			page, of := s.items(t, fmt.Sprintf("%s%s?limit=%d&offset=%d", api.Path, question, size, offset))
+			page, of := s.items(t, fmt.Sprintf("%s%s?limit=%d&offset=%d", query.Path, question, size, offset))
 			if of != total {
 				t.Errorf("%s: the page at %d is of %s rows", question, offset, of)
 			}
@@ -65,7 +65,7 @@ func TestSort(t *testing.T) {
 		}
 		for _, column := range columns {
 			for _, sign := range []string{"", "-"} {
-				items, _ := s.items(t, api.Path+question+"?limit=1000&sort="+sign+column)
+				items, _ := s.items(t, query.Path+question+"?limit=1000&sort="+sign+column)
 				var values []any
 				for _, item := range items {
 					values = append(values, sorted(t, item, column))
@@ -75,8 +75,8 @@ func TestSort(t *testing.T) {
 				}
 			}
 		}
-		first, _ := s.items(t, api.Path+question)
-		chosen, _ := s.items(t, api.Path+question+"?sort=-"+map[bool]string{true: "last", false: "jobs"}[question == "problems"])
+		first, _ := s.items(t, query.Path+question)
+		chosen, _ := s.items(t, query.Path+question+"?sort=-"+map[bool]string{true: "last", false: "jobs"}[question == "problems"])
 		if fmt.Sprint(first) != fmt.Sprint(chosen) {
 			t.Errorf("%s: by default %v", question, first)
 		}

@@ -19,6 +19,7 @@ import (
 	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/problems"
+	"ci-jobs-metrics/internal/query"
 )
 
 var strong = regexp.MustCompile(`^"[A-Za-z0-9_-]{22}"$`)
@@ -27,7 +28,7 @@ var strong = regexp.MustCompile(`^"[A-Za-z0-9_-]{22}"$`)
 func TestUnchanged(t *testing.T) {
 	s := full(t)
 	for name, question := range everything {
-		path := api.Path + question
+		path := query.Path + question
 		first, body := s.ask(t, "GET", path)
 		tag := first.Header.Get("ETag")
 		if !strong.MatchString(tag) || first.Header.Get("Cache-Control") != "no-cache, private" || first.Header.Get("Vary") != "Accept, Accept-Encoding" ||
@@ -81,7 +82,7 @@ func TestTagsTellAnswersApart(t *testing.T) {
 		"projects", "versions", "failures", "failures?format=csv", "problems", "problems?sort=last", "problems?template=lint", "openapi.json",
 	} {
 		for _, encoding := range []string{"identity", "gzip"} {
-			response, body := s.ask(t, "GET", api.Path+question, "Accept-Encoding", encoding)
+			response, body := s.ask(t, "GET", query.Path+question, "Accept-Encoding", encoding)
 			tag := response.Header.Get("ETag")
 			if known, ok := bodies[tag]; ok && known != string(body) {
 				t.Errorf("%s has the tag of something else", question)
@@ -91,8 +92,8 @@ func TestTagsTellAnswersApart(t *testing.T) {
 	}
 	same := func(a, b string) {
 		t.Helper()
-		x, _ := s.ask(t, "HEAD", api.Path+a)
-		y, _ := s.ask(t, "HEAD", api.Path+b)
+		x, _ := s.ask(t, "HEAD", query.Path+a)
+		y, _ := s.ask(t, "HEAD", query.Path+b)
 		if x.Header.Get("ETag") != y.Header.Get("ETag") {
 			t.Errorf("%s and %s have different tags", a, b)
 		}
@@ -113,7 +114,7 @@ func TestTagChanges(t *testing.T) {
 	}
 	s := options("UTC")
 	tag := func(question string) string {
-		response, _ := s.ask(t, "GET", api.Path+question)
+		response, _ := s.ask(t, "GET", query.Path+question)
 		return response.Header.Get("ETag")
 	}
 	before := map[string]string{}
@@ -225,8 +226,8 @@ func TestTagAfterPruning(t *testing.T) {
 func TestGzip(t *testing.T) {
 	s := full(t)
 	for _, path := range []string{"overview", "versions?limit=1000", "versions?format=csv", "openapi.json"} {
-		plain, body := s.ask(t, "GET", api.Path+path)
-		zipped, small := s.ask(t, "GET", api.Path+path, "Accept-Encoding", "gzip, br")
+		plain, body := s.ask(t, "GET", query.Path+path)
+		zipped, small := s.ask(t, "GET", query.Path+path, "Accept-Encoding", "gzip, br")
 		if plain.Header.Get("Content-Encoding") != "" || zipped.Header.Get("Content-Encoding") != "gzip" || len(small) > len(body)/2 {
 			t.Fatalf("%s: %d bytes of %d, %v", path, len(small), len(body), zipped.Header)
 		}
@@ -240,10 +241,10 @@ func TestGzip(t *testing.T) {
 		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, body) {
 			t.Errorf("%s: %v, or other bytes", path, err)
 		}
-		if head, _ := s.ask(t, "HEAD", api.Path+path); head.StatusCode != 200 || head.Header.Get("ETag") != plain.Header.Get("ETag") {
+		if head, _ := s.ask(t, "HEAD", query.Path+path); head.StatusCode != 200 || head.Header.Get("ETag") != plain.Header.Get("ETag") {
 			t.Errorf("HEAD %s: %s %v", path, head.Status, head.Header)
 		}
-		if again, _ := s.ask(t, "GET", api.Path+path, "Accept-Encoding", "gzip", "If-None-Match", zipped.Header.Get("ETag")); again.StatusCode != 304 {
+		if again, _ := s.ask(t, "GET", query.Path+path, "Accept-Encoding", "gzip", "If-None-Match", zipped.Header.Get("ETag")); again.StatusCode != 304 {
 			t.Errorf("%s: %s", path, again.Status)
 		}
 	}

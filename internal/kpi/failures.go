@@ -18,7 +18,7 @@ import (
 // last of their quarter of an hour, and leave pages with fewer items.
 func (a *Asker) Failures(ctx context.Context, q Query, cut Cut) (*Page[FailedJob], error) {
 	q.Interval = Daily
-	s, err := a.newSurvey(q)
+	s, err := a.NewScan(q)
 	if err != nil {
 		return nil, err
 	}
@@ -26,9 +26,9 @@ func (a *Asker) Failures(ctx context.Context, q Query, cut Cut) (*Page[FailedJob
 		s.wanted[rank] = s.wanted[rank] && rollup.IsFailure(status)
 	}
 	var counts []map[string]int64 // by day of the period and template
-	meta, err := s.ask(ctx, a, func() func(*found) {
+	meta, err := s.ask(ctx, a, func() func(*Cell) {
 		counts = make([]map[string]int64, len(s.days))
-		return func(f *found) {
+		return func(f *Cell) {
 			if f.period != current {
 				return
 			}
@@ -41,7 +41,7 @@ func (a *Asker) Failures(ctx context.Context, q Query, cut Cut) (*Page[FailedJob
 	if err != nil {
 		return nil, err
 	}
-	w := walk{survey: s, asker: a, upTo: meta.AsOf.Job, cut: cut}
+	w := walk{Scan: s, asker: a, upTo: meta.AsOf.Job, cut: cut}
 	page := &Page[FailedJob]{Meta: meta, Offset: cut.Offset, Items: []FailedJob{}}
 	for day := len(counts) - 1; day >= 0; day-- {
 		n := int64(0)
@@ -59,7 +59,7 @@ func (a *Asker) Failures(ctx context.Context, q Query, cut Cut) (*Page[FailedJob
 
 // A walk collects the failed jobs of a cut, going back from the last day.
 type walk struct {
-	*survey
+	*Scan
 	asker *Asker
 	upTo  int64 // rows behind it came after the question
 	cut   Cut
@@ -109,7 +109,7 @@ func (w *walk) failures(ctx context.Context, day int, templates map[string]int64
 		names = slices.Collect(maps.Keys(templates))
 	}
 	for _, scan.Template = range names {
-		found, err := w.scan(ctx, scan, templates)
+		found, err := w.failedCells(ctx, scan, templates)
 		if err != nil {
 			return nil, err
 		}
@@ -121,8 +121,8 @@ func (w *walk) failures(ctx context.Context, day int, templates map[string]int64
 	return failures, nil
 }
 
-// scan finds the failed jobs of templates, as far as the query is about them.
-func (w *walk) scan(ctx context.Context, scan rollup.Scan, templates map[string]int64) (failures []rollup.Failure, err error) {
+// failedCells finds the failed jobs of templates that the query is about.
+func (w *walk) failedCells(ctx context.Context, scan rollup.Scan, templates map[string]int64) (failures []rollup.Failure, err error) {
 	_, err = w.asker.ledger.Scan(ctx, scan, func(texts *rollup.Texts) func(rollup.Part) {
 		failures = nil
 		w.texts, w.projects.known, w.versions.known = texts, nil, nil
@@ -132,7 +132,7 @@ func (w *walk) scan(ctx context.Context, scan rollup.Scan, templates map[string]
 			}
 			for _, f := range p.Failures {
 				c := &p.Cells[f.Cell]
-				if f.Row <= w.upTo && w.wanted[c.Status] && w.projects.match(c.Project, texts) && w.versions.match(c.Version, texts) {
+				if f.Row <= w.upTo && w.wanted[c.Status] && w.projects.Match(c.Project, texts) && w.versions.Match(c.Version, texts) {
 					failures = append(failures, f)
 				}
 			}

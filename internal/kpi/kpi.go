@@ -118,12 +118,19 @@ type Filter struct {
 
 // Meta is what every answer says about itself.
 type Meta struct {
-	AsOf     AsOf   `json:"as_of"`
-	TimeZone string `json:"time_zone"` // whose days there are
-	Period   Period `json:"period"`
-	Previous Period `json:"previous_period"`
-	Filter   Filter `json:"filter"`
+	AsOf AsOf `json:"as_of"`
+	// RecordedSince is the time since when jobs are recorded: a period that began earlier has
+	// fewer jobs than ran in it.
+	RecordedSince time.Time `json:"recorded_since"`
+	TimeZone      string    `json:"time_zone"` // of the days
+	Period        Period    `json:"period"`
+	Previous      Period    `json:"previous_period"`
+	Filter        Filter    `json:"filter"`
 }
+
+// Comparable reports whether the period before is recorded as a whole, so that numbers can be
+// compared with it.
+func (m *Meta) Comparable() bool { return m.Period.comparable(m.RecordedSince) }
 
 // AsOf is the last job that an answer has, with all before it.
 type AsOf struct {
@@ -167,10 +174,11 @@ type Durations struct {
 	P95  *float64 `json:"p95_seconds"`
 }
 
-// Compared are the numbers of a period and of the one before.
+// Compared has the numbers of a period and of the period before, and what the difference means.
 type Compared struct {
-	Current  Stats `json:"current"`
-	Previous Stats `json:"previous"`
+	Current  Stats    `json:"current"`
+	Previous Stats    `json:"previous"`
+	Verdicts Verdicts `json:"verdicts"`
 }
 
 // A Point is the part of a period that is in one day, or hour.

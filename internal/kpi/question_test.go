@@ -94,6 +94,7 @@ func (q *question) differ(answer any, r *recount) string {
 // alike: numbers but for rounding, times with their zones, patterns of templates and
 // projects that say the same.
 var alike = gocmp.Options{
+	cmpopts.IgnoreFields(kpi.Meta{}, "RecordedSince"), cmpopts.IgnoreFields(kpi.Compared{}, "Verdicts"), // see verdict_test.go
 	cmpopts.EquateApprox(1e-9, 0),
 	cmpopts.IgnoreFields(kpi.AsOf{}, "Time"),
 	gocmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) && a.Location().String() == b.Location().String() }),

@@ -9,10 +9,10 @@ import (
 // Templates answers which templates there are, and how each does.
 func (a *Asker) Templates(ctx context.Context, q Query, cut Cut) (*Page[TemplateRow], error) {
 	return table(ctx, a, q, cut, templateColumns, tableOf[int, TemplateRow]{
-		key:   func(f *found) int { return f.template },
-		add:   func(g *row, f *found) { g.addProject(f) },
+		key:   func(f *Cell) int { return f.TemplateNumber },
+		add:   func(g *row, f *Cell) { g.addProject(f) },
 		trend: func(r *TemplateRow, trend []int64) { r.Trend = trend },
-		row: func(s *survey, template int, g *row) TemplateRow {
+		row: func(s *Scan, template int, g *row) TemplateRow {
 			return TemplateRow{s.names[template], g.compared(s, false, true), nil}
 		},
 	})
@@ -21,10 +21,10 @@ func (a *Asker) Templates(ctx context.Context, q Query, cut Cut) (*Page[Template
 // Projects answers which projects there are, and how each does.
 func (a *Asker) Projects(ctx context.Context, q Query, cut Cut) (*Page[ProjectRow], error) {
 	return table(ctx, a, q, cut, projectColumns, tableOf[uint32, ProjectRow]{
-		key:   func(f *found) uint32 { return f.Project },
-		add:   func(g *row, f *found) { g.addTemplate(f) },
+		key:   func(f *Cell) uint32 { return f.Project },
+		add:   func(g *row, f *Cell) { g.addTemplate(f) },
 		trend: func(r *ProjectRow, trend []int64) { r.Trend = trend },
-		row: func(s *survey, project uint32, g *row) ProjectRow {
+		row: func(s *Scan, project uint32, g *row) ProjectRow {
 			_, last := s.firstAndLast(&g.trend)
 			return ProjectRow{s.texts.At(project), g.compared(s, true, false), nil, last}
 		},
@@ -42,15 +42,15 @@ func (a *Asker) Versions(ctx context.Context, q Query, cut Cut) (*Page[VersionRo
 	var shares map[int]int64 // jobs of each template
 	return table(ctx, a, q, cut, versionColumns, tableOf[templateVersion, VersionRow]{
 		begin: func() { shares = map[int]int64{} },
-		key:   func(f *found) templateVersion { return templateVersion{f.template, f.Version} },
-		add: func(g *row, f *found) {
+		key:   func(f *Cell) templateVersion { return templateVersion{f.TemplateNumber, f.Version} },
+		add: func(g *row, f *Cell) {
 			g.addProject(f)
 			if f.period == current {
-				shares[f.template] += int64(f.Count)
+				shares[f.TemplateNumber] += int64(f.Count)
 			}
 		},
 		trend: func(r *VersionRow, trend []int64) { r.Trend = trend },
-		row: func(s *survey, k templateVersion, g *row) VersionRow {
+		row: func(s *Scan, k templateVersion, g *row) VersionRow {
 			v := VersionRow{Template: s.names[k.template], Version: s.texts.At(k.version),
 				Compared: g.compared(s, false, true)}
 			v.FirstDay, v.LastDay = s.firstAndLast(&g.trend)
@@ -104,9 +104,9 @@ func (t *trend) all(days int) []int64 {
 // A tableOf says what rows a table has: of which jobs, by key, and what is shown of them.
 type tableOf[K comparable, Row any] struct {
 	begin func() // if not nil, called with each attempt
-	key   func(*found) K
-	add   func(*row, *found) // what a group does not add by itself
-	row   func(*survey, K, *row) Row
+	key   func(*Cell) K
+	add   func(*row, *Cell) // what a group does not add by itself
+	row   func(*Scan, K, *row) Row
 	trend func(*Row, []int64) // sets what only rows that are shown have
 }
 
@@ -119,7 +119,7 @@ type ranked[Row any] struct {
 // table answers with the rows that a cut asks for.
 func table[K comparable, Row any](ctx context.Context, a *Asker, q Query, cut Cut, columns []column[Row], t tableOf[K, Row]) (*Page[Row], error) {
 	q.Interval = Daily
-	s, err := a.newSurvey(q)
+	s, err := a.NewScan(q)
 	if err != nil {
 		return nil, err
 	}
@@ -128,14 +128,14 @@ func table[K comparable, Row any](ctx context.Context, a *Asker, q Query, cut Cu
 		return nil, err
 	}
 	var rows map[K]*row
-	meta, err := s.ask(ctx, a, func() func(*found) {
+	meta, err := s.ask(ctx, a, func() func(*Cell) {
 		rows = map[K]*row{}
 		if t.begin != nil {
 			t.begin()
 		}
 		var last *row // cells of a group are often neighbours
 		var lastKey K
-		return func(f *found) {
+		return func(f *Cell) {
 			k := t.key(f)
 			if last == nil || k != lastKey {
 				if last, lastKey = at(rows, k), k; len(rows) > MaxRows {
@@ -175,7 +175,7 @@ func at[K comparable, V any](m map[K]*V, k K) *V {
 }
 
 // firstAndLast are the first day and the last with a job; empty if there is none.
-func (s *survey) firstAndLast(t *trend) (first, last string) {
+func (s *Scan) firstAndLast(t *trend) (first, last string) {
 	if len(t.days) == 0 {
 		return "", ""
 	}

@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -165,6 +166,7 @@ func Open(ctx context.Context, store Store, opts Options) (*Ledger, error) {
 	if err := l.load(ctx); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
+	l.notes.revision.Store(rand.Uint64())
 	go l.write()
 	return l, nil
 }

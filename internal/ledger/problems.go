@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ci-jobs-metrics/internal/problems"
@@ -17,6 +18,10 @@ type notes struct {
 	// new ones; the writer's own.
 	sweep time.Time
 
+	// revision changes whenever Problems may return something else. It begins with a random number,
+	// so that it differs from those of earlier processes.
+	revision atomic.Uint64
+
 	mu    sync.Mutex
 	moves int           // how often problems began to move from the book into the store
 	moved chan struct{} // closed when the last of those moves has ended; nil: there was none
@@ -26,7 +31,14 @@ type notes struct {
 // CheckpointEvery, and when the ledger is closed, the writer stores what was noted since.
 // A crash forgets what is not stored yet, which is the problems of the last seconds; while
 // the disk fails it is more of them, as many as a problems.Book holds.
-func (l *Ledger) Note(found []problems.Problem) { l.notes.book.Note(found) }
+func (l *Ledger) Note(found []problems.Problem) {
+	l.notes.book.Note(found)
+	l.notes.revision.Add(1)
+}
+
+// ProblemsRevision returns a number that changes whenever Problems may return something else. It
+// reads only memory.
+func (l *Ledger) ProblemsRevision() uint64 { return l.notes.revision.Load() }
 
 // Problems returns what was noted within the retention, here and by whoever else writes
 // to the store: the problems.MaxKept problems last seen, in the order of their Compare. It
@@ -80,6 +92,7 @@ func (l *Ledger) saveProblems(ctx context.Context) error {
 		return err
 	}
 	n.sweep = now.Add(l.opts.PruneEvery)
+	n.revision.Add(1) // old ones may be gone
 	return nil
 }
 

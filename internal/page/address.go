@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"strings"
 
-	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/job"
+	"ci-jobs-metrics/internal/query"
 )
 
 // An address is that of a page: its path and the parameters that it understands.
@@ -25,13 +25,13 @@ const findPrefix = "find."
 // found are the parameters that can be found by part of a name.
 var found = []string{"template", "project", "version"}
 
-// readAddress refuses what the page does not understand: one that ignores a filter would be
-// a wrong one.
-func readAddress(view *view, query string) (address, error) {
-	values, err := url.ParseQuery(query)
+// readAddress refuses parameters that the page does not have: a page that ignored a filter would be
+// wrong.
+func readAddress(view *view, rawQuery string) (address, error) {
+	values, err := query.ParseValues(rawQuery)
 	a := address{view.path, values}
 	if err != nil {
-		return a, &bad{"", "the address can't be read: " + job.Quote(err.Error()), "percent-encode what is neither a letter nor a digit"}
+		return a, err
 	}
 	known := parametersOf(view)
 	for name := range values {
@@ -40,7 +40,7 @@ func readAddress(view *view, query string) (address, error) {
 			name = plain
 		}
 		if !slices.Contains(known, name) {
-			return a, &bad{job.Quote(name), "this page has no parameter " + strconv.Quote(job.Quote(name)), "use some of " + strings.Join(known, ", ")}
+			return a, query.BadParameter(job.Quote(name), "this page has no parameter "+strconv.Quote(job.Quote(name)), "use some of "+strings.Join(known, ", "))
 		}
 	}
 	return a, nil
@@ -49,7 +49,7 @@ func readAddress(view *view, query string) (address, error) {
 // parametersOf are those that a page understands.
 func parametersOf(view *view) (names []string) {
 	for i, part := range view.parts {
-		for _, name := range api.Parameters(part.question) {
+		for _, name := range query.Of(part.query).Parameters() {
 			isCut := slices.Contains(cutParameters, name)
 			switch {
 			case name == "format":
@@ -63,15 +63,15 @@ func parametersOf(view *view) (names []string) {
 	return append(names, extra[view.path]...)
 }
 
-// extra are parameters of pages that no question has.
+// extra are parameters of pages that no query has.
 var extra = map[string][]string{"/project": {unusedOffset}}
 
-func takes(p part, name string) bool { return slices.Contains(api.Parameters(p.question), name) }
+func takes(p part, name string) bool { return query.Of(p.query).Takes(name) }
 
-// question is what the address says about one of the page's questions.
-func (a address) question(p part) url.Values {
+// parameters are the parameters that the address gives to one of the page's queries.
+func (a address) parameters(p part) url.Values {
 	values := url.Values{}
-	for _, name := range api.Parameters(p.question) {
+	for _, name := range query.Of(p.query).Parameters() {
 		from := name
 		if slices.Contains(cutParameters, name) {
 			from = p.prefix + name
@@ -183,12 +183,12 @@ func (a address) to(path string) address {
 	return next
 }
 
-// ask is the address of a question's answer at the API.
-func (a *asked) link() string { return api.Path + a.part.question + "?" + a.values.Encode() }
+// link is the address of the query's answer at the API.
+func (a *asked) link() string { return query.Path + a.part.query + "?" + a.values.Encode() }
 
 // csv is the same as CSV: all rows.
 func (a *asked) csv() string {
-	all := address{api.Path + a.part.question, a.values}
+	all := address{query.Path + a.part.query, a.values}
 	return all.without("limit", "offset").with("format", "csv").String()
 }
 

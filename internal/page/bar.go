@@ -45,7 +45,7 @@ var lasts = []struct{ value, text string }{{"24h", "24 hours"}, {"7d", "7 days"}
 
 const usualLast = "30d"
 
-func (v *visit) bar(m *kpi.Meta) *bar {
+func (v *request) bar(m *kpi.Meta) *bar {
 	a := v.address.fromStart()
 	b := &bar{Path: a.path}
 	if !m.Period.To.IsZero() {
@@ -75,7 +75,7 @@ func (v *visit) bar(m *kpi.Meta) *bar {
 	return b
 }
 
-func (v *visit) choosePeriod(b *bar, m *kpi.Meta) {
+func (v *request) choosePeriod(b *bar, m *kpi.Meta) {
 	a := v.address.fromStart()
 	b.Custom = a.values.Has("from")
 	last := a.values.Get("last")
@@ -89,8 +89,8 @@ func (v *visit) choosePeriod(b *bar, m *kpi.Meta) {
 	b.From, b.To = m.Period.From.Format("2006-01-02T15:04"), m.Period.To.Format("2006-01-02T15:04")
 	b.Period = fromTo(m.Period.From, m.Period.To)
 	b.Previous = "compared with the " + lengthOf(m.Period) + " before"
-	if !v.comparable {
-		b.Previous = "the " + lengthOf(m.Period) + " before can't be compared: the first job is of " + v.begin.Format(toDay)
+	if !v.comparable() {
+		b.Previous = "the " + lengthOf(m.Period) + " before can't be compared: the first job is of " + v.since.Format(toDay)
 	}
 }
 

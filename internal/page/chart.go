@@ -73,7 +73,7 @@ func countOf(s *kpi.Statuses, status job.Status) int64 {
 }
 
 // byPoint begins a chart over a series.
-func (v *visit) byPoint(a *asked, id, kind, unit string, points []kpi.Point) chart {
+func (v *request) byPoint(a *asked, id, kind, unit string, points []kpi.Point) chart {
 	c := chart{ID: id, Data: chartData{Kind: kind, Unit: unit}, Table: &numbers{Link: a.link()}}
 	for i := range points {
 		p := &points[i]
@@ -110,7 +110,7 @@ func per(a *asked) string {
 }
 
 // stack is the chart of jobs by status.
-func (v *visit) stack(a *asked, points []kpi.Point) chart {
+func (v *request) stack(a *asked, points []kpi.Point) chart {
 	c := v.byPoint(a, "stack", "stack", "jobs per "+per(a), points)
 	c.Title, c.Help = "Jobs per "+per(a), "by how they ended"
 	c.Table.Columns = []string{"jobs"}
@@ -137,7 +137,7 @@ func (v *visit) stack(a *asked, points []kpi.Point) chart {
 func at(i int) string { return "series." + whole(i) }
 
 // band is the chart of durations over time.
-func (v *visit) band(a *asked, points []kpi.Point) chart {
+func (v *request) band(a *asked, points []kpi.Point) chart {
 	c := v.byPoint(a, "band", "band", "duration", points)
 	c.Title, c.Help = "Duration", "of jobs that passed"
 	if len(a.Query.Filter.Statuses) > 0 {
@@ -159,7 +159,7 @@ func (v *visit) band(a *asked, points []kpi.Point) chart {
 }
 
 // heat is the chart of durations by point of the series and bucket.
-func (v *visit) heat(a *asked, t *kpi.Template) chart {
+func (v *request) heat(a *asked, t *kpi.Template) chart {
 	c := v.byPoint(a, "heat", "heat", "duration", t.Series)
 	c.Title, c.Help = "Durations by "+per(a), "how many of the jobs that passed took how long"
 	c.Data.Bounds, c.Data.Cells = t.Distribution.Bounds, t.Distribution.Heat
@@ -178,7 +178,7 @@ func (v *visit) heat(a *asked, t *kpi.Template) chart {
 }
 
 // distribution is the chart of how long jobs that passed, and those that did not, took.
-func (v *visit) distribution(a *asked, t *kpi.Template) chart {
+func (v *request) distribution(a *asked, t *kpi.Template) chart {
 	d := &t.Distribution
 	c := chart{ID: "distribution", Title: "Distribution of durations", Help: "share of the jobs that passed, and of those that failed or timed out",
 		Data: chartData{Kind: "distribution", Unit: "share of jobs"}, Table: &numbers{Link: a.link(), Columns: []string{"passed", "failed"}}}

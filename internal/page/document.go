@@ -9,6 +9,7 @@ import (
 
 	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/kpi"
+	"ci-jobs-metrics/internal/query"
 )
 
 // A document is what a page shows, in the order of its fields.
@@ -18,7 +19,7 @@ type document struct {
 	Nav   []link
 	Bar   *bar // what chooses jobs; nil: nothing does
 
-	Refusal *refusal
+	Refusal *query.Refusal
 	Welcome *welcome
 	Nothing *nothing
 
@@ -26,7 +27,7 @@ type document struct {
 	CSV      string
 	Tiles    []tile
 	Charts   []chart
-	Findings *findings
+	Findings *findingList
 	Tables   []table
 	AsOf     *moment
 	Zone     string
@@ -86,14 +87,14 @@ func (d *document) welcome(r *http.Request, noted int) {
 }
 
 // frame is what all pages have around what they show.
-func (v *visit) frame(noted int) {
+func (v *request) frame() {
 	d := &v.document
 	d.Title = v.view.name
 	for i := range views {
-		if w := &views[i]; !w.hidden && (w.path != improvePath || v.Findings != nil) {
+		if w := &views[i]; !w.hidden {
 			l := link{Text: w.name, To: v.address.to(w.path).String(), Current: w == v.view}
 			if w.path == problemsPath {
-				l.Count = noted
+				l.Count = len(v.problems)
 			}
 			d.Nav = append(d.Nav, l)
 		}
@@ -101,7 +102,7 @@ func (v *visit) frame(noted int) {
 }
 
 // about notes which answer the page is, and what chooses its jobs.
-func (v *visit) about(a asked, m *kpi.Meta) {
+func (v *request) about(a asked, m *kpi.Meta) {
 	d := &v.document
 	d.Link, d.Zone = a.link(), m.TimeZone
 	if takes(a.part, "interval") {
@@ -113,7 +114,7 @@ func (v *visit) about(a asked, m *kpi.Meta) {
 
 // nothing says what to do if no job is what was asked for. It is true if there is nothing
 // else to show, for there was none in the period before either.
-func (v *visit) nothing(m *kpi.Meta, c *kpi.Compared) bool {
+func (v *request) nothing(m *kpi.Meta, c *kpi.Compared) bool {
 	if c.Current.Jobs > 0 {
 		return false
 	}

@@ -1,48 +1,33 @@
 package page
 
 import (
-	"context"
 	"fmt"
 	"net/url"
 	"strings"
 	"time"
 
 	"ci-jobs-metrics/internal/kpi"
+	"ci-jobs-metrics/internal/kpi/findings"
 )
 
-// FindingsOf has an asker's findings in the words of the page.
-func FindingsOf(asker *kpi.Asker) func(context.Context, kpi.Query) ([]Finding, error) {
-	return func(ctx context.Context, q kpi.Query) ([]Finding, error) {
-		answer, err := asker.Findings(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		found := make([]Finding, len(answer.Items))
-		for i := range answer.Items {
-			found[i] = findingOf(&answer.Items[i])
-		}
-		return found, nil
-	}
-}
-
 // kinds are what the kinds of findings are called.
-var kinds = map[kpi.FindingKind]struct{ word, title string }{
-	kpi.LostTime:    {"Lost time", "%s loses time to failures"},
-	kpi.SuccessFell: {"Success fell", "%s succeeds less often"},
-	kpi.Slower:      {"Slower", "%s takes longer"},
-	kpi.FlakyRuns:   {"Flaky", "%s fails by chance"},
-	kpi.Outdated:    {"Outdated", "Projects stay on an old version of %s"},
-	kpi.Fading:      {"Fading", "%s falls out of use"},
-	kpi.Stopped:     {"Stopped", "%s runs no jobs any more"},
+var kinds = map[findings.Kind]struct{ word, title string }{
+	findings.LostTime:    {"Lost time", "%s loses time to failures"},
+	findings.SuccessFell: {"Success fell", "%s succeeds less often"},
+	findings.Slower:      {"Slower", "%s takes longer"},
+	findings.FlakyRuns:   {"Flaky", "%s fails by chance"},
+	findings.Outdated:    {"Outdated", "Projects stay on an old version of %s"},
+	findings.Fading:      {"Fading", "%s falls out of use"},
+	findings.Stopped:     {"Stopped", "%s runs no jobs any more"},
 }
 
-func findingOf(f *kpi.Finding) Finding {
+func findingOf(f *findings.Finding) finding {
 	kind := kinds[f.Kind]
 	about := f.Template
-	if f.Kind == kpi.Stopped {
+	if f.Kind == findings.Stopped {
 		about = strings.Join(f.Projects, ", ")
 	}
-	return Finding{
+	return finding{
 		Kind: kind.word, Title: fmt.Sprintf(kind.title, about), Text: f.Text + " " + f.LookAt,
 		Cost: f.Cost, Link: evidenceLink(f), Evidence: evidenceOf(f),
 	}
@@ -50,15 +35,15 @@ func findingOf(f *kpi.Finding) Finding {
 
 // evidenceLink leads to the page that shows it: the template or the project, in the period
 // that the finding is about.
-func evidenceLink(f *kpi.Finding) string {
+func evidenceLink(f *findings.Finding) string {
 	period := f.Evidence.Period
 	v := url.Values{"from": {period.From.Format(time.RFC3339)}, "to": {period.To.Format(time.RFC3339)}}
 	path := "/template"
 	v.Set("name", f.Template)
-	if f.Kind == kpi.Outdated && len(f.Versions) > 0 {
+	if f.Kind == findings.Outdated && len(f.Versions) > 0 {
 		v.Set("version", string(kpi.Exactly(f.Versions[0])))
 	}
-	if f.Kind == kpi.Stopped && len(f.Projects) > 0 {
+	if f.Kind == findings.Stopped && len(f.Projects) > 0 {
 		path = "/project"
 		v.Set("name", f.Projects[0])
 	}
@@ -66,22 +51,22 @@ func evidenceLink(f *kpi.Finding) string {
 }
 
 // measures are what the values of findings are called, and how they are written.
-var measures = map[kpi.Measure]struct {
+var measures = map[findings.Measure]struct {
 	label string
 	text  func(float64) string
 }{
-	kpi.FailedTime:   {"Failed runs take, of successful ones", percents},
-	kpi.FailureRate:  {"Failed", percents},
-	kpi.SuccessShare: {"Success rate", percents},
-	kpi.P95:          {"p95", seconds},
-	kpi.FlakyShare:   {"Flaky", percents},
-	kpi.OldShare:     {"Projects on the old version", percents},
-	kpi.RunsPerMonth: {"Runs in 30 days", count},
+	findings.FailedTime:   {"Failed runs take, of successful ones", percents},
+	findings.FailureRate:  {"Failed", percents},
+	findings.SuccessShare: {"Success rate", percents},
+	findings.P95:          {"p95", seconds},
+	findings.FlakyShare:   {"Flaky", percents},
+	findings.OldShare:     {"Projects on the old version", percents},
+	findings.RunsPerMonth: {"Runs in 30 days", count},
 }
 
 func percents(v float64) string { return share(v) + " %" }
 
-func evidenceOf(f *kpi.Finding) []Evidence {
+func evidenceOf(f *findings.Finding) []evidence {
 	m := measures[f.Measure]
 	text := func(v *float64) string {
 		if v == nil {
@@ -91,23 +76,23 @@ func evidenceOf(f *kpi.Finding) []Evidence {
 	}
 	before := text(f.Before.Value)
 	switch f.Kind {
-	case kpi.LostTime:
+	case findings.LostTime:
 		before = "usual " + text(&f.Expected)
-	case kpi.FlakyRuns:
+	case findings.FlakyRuns:
 		before = "limit " + text(&f.Expected)
 	default:
 	}
-	e := []Evidence{
+	e := []evidence{
 		{m.label, before, text(f.After.Value)},
 		{"Runs", runs(&f.Before), runs(&f.After)},
 		{"Period", dates(&f.Before), dates(&f.After)},
 		{"Chance", "", chance(f.Q) + " (" + f.Test + ")"},
 	}
 	if len(f.Versions) > 1 {
-		e = append(e, Evidence{"Version", f.Versions[0], f.Versions[1]})
+		e = append(e, evidence{"Version", f.Versions[0], f.Versions[1]})
 	}
-	if len(f.Projects) > 0 && f.Kind != kpi.Stopped {
-		e = append(e, Evidence{"Projects", "", some(f.Projects)})
+	if len(f.Projects) > 0 && f.Kind != findings.Stopped {
+		e = append(e, evidence{"Projects", "", some(f.Projects)})
 	}
 	return e
 }
@@ -121,7 +106,7 @@ func some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
-func runs(s *kpi.Side) string {
+func runs(s *findings.Side) string {
 	if s.Value == nil {
 		return ""
 	}
@@ -129,7 +114,7 @@ func runs(s *kpi.Side) string {
 }
 
 // dates are the days of a side, which are whole ones.
-func dates(s *kpi.Side) string {
+func dates(s *findings.Side) string {
 	if s.Value == nil || s.Period.From.IsZero() {
 		return ""
 	}

@@ -9,14 +9,12 @@ import (
 	"golang.org/x/net/html"
 
 	"ci-jobs-metrics/internal/history"
-	"ci-jobs-metrics/internal/kpi"
-	"ci-jobs-metrics/internal/page"
 )
 
 // What the page says of findings is what the API says: as many, in its order, with its texts
 // and costs; and each leads to a page that is there.
 func TestFindingsAreTheAnswers(t *testing.T) {
-	s := serve(t, func(o *page.Options) { o.Findings = page.FindingsOf(kpi.New(o.Ledger)) })
+	s := serve(t, nil)
 	shape := history.Shape{Templates: 20, Projects: 100, Jobs: 25_000, Days: 90, End: now, Seed: 1, Planted: true}
 	if err := shape.Fill(context.Background(), s.ledger.Record, nil); err != nil {
 		t.Fatal(err)

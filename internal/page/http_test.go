@@ -68,6 +68,32 @@ func unzip(t *testing.T, body []byte) []byte {
 	return plain
 }
 
+// A page reads the input problems once, and not at all if the client has the page already. A page
+// that the client has is sent again when the problems change, for it shows their number.
+func TestProblemsAreReadOnce(t *testing.T) {
+	s := full(t, nil)
+	for _, path := range every {
+		s.reads.Store(0)
+		response, _ := s.ask(t, "GET", path)
+		if n := s.reads.Load(); response.StatusCode != 200 || n != 1 {
+			t.Errorf("%s: %s, the problems were read %d times", path, response.Status, n)
+		}
+		if strings.HasPrefix(path, "/template?") || strings.HasPrefix(path, "/project?") || strings.HasPrefix(path, "/problems") {
+			continue // its tag is made of its bytes
+		}
+		s.reads.Store(0)
+		tag := response.Header.Get("ETag")
+		response, _ = s.ask(t, "GET", path, "If-None-Match", tag)
+		if n := s.reads.Load(); response.StatusCode != 304 || n != 0 {
+			t.Errorf("%s again: %s, the problems were read %d times", path, response.Status, n)
+		}
+		s.revision.Add(1)
+		if response, _ = s.ask(t, "GET", path, "If-None-Match", tag); response.StatusCode != 200 {
+			t.Errorf("%s after a new problem: %s", path, response.Status)
+		}
+	}
+}
+
 // A job that comes makes other pages.
 func TestChanged(t *testing.T) {
 	s := full(t, nil)
@@ -164,7 +190,7 @@ func TestUnavailable(t *testing.T) {
 		o.Timeout = 3 * time.Second // what one question waits for its turn, and another has time for
 		for range 1000 {            // more than there are
 			ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-			end, err := o.Turns.Take(ctx)
+			end, err := o.Slots.Acquire(ctx)
 			cancel()
 			if err != nil {
 				break
@@ -173,7 +199,7 @@ func TestUnavailable(t *testing.T) {
 		}
 	})
 	response, body := s.ask(t, "GET", "/")
-	if response.StatusCode != 503 || response.Header.Get("Retry-After") == "" || !bytes.Contains(body, []byte("turn")) {
+	if response.StatusCode != 503 || response.Header.Get("Retry-After") == "" || !bytes.Contains(body, []byte("no free slot")) {
 		t.Errorf("%s: %s", response.Status, body)
 	}
 	for _, end := range done {

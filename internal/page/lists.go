@@ -4,9 +4,9 @@ import (
 	"context"
 	"strings"
 
-	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/kpi"
 	"ci-jobs-metrics/internal/problems"
+	"ci-jobs-metrics/internal/query"
 )
 
 const (
@@ -14,8 +14,8 @@ const (
 	improvePath  = "/improve"
 )
 
-// Findings as a page has them.
-type findings struct {
+// A findingList is the findings of a page.
+type findingList struct {
 	Items []shownFinding
 	All   string // where all of them are; empty: these are all
 	Empty string // what is said without any
@@ -23,20 +23,18 @@ type findings struct {
 }
 
 type shownFinding struct {
-	Finding
+	finding
 	Hours *number
 }
 
 // findings adds the costliest findings, or all if most is 0.
-func (v *visit) findings(ctx context.Context, q kpi.Query, most int) error {
-	if v.Findings == nil {
-		return nil
-	}
-	all, err := v.Findings(ctx, q)
+func (v *request) findings(ctx context.Context, q kpi.Query, most int) error {
+	answer, err := v.Findings(ctx, q)
 	if err != nil {
 		return err
 	}
-	f := &findings{Empty: "Nothing stands out in this period."}
+	all := answer.Items
+	f := &findingList{Empty: "Nothing stands out in this period."}
 	if len(q.Filter.Statuses)+len(q.Filter.Versions) > 0 {
 		f.Note = "Filters by status and version do not apply here."
 	}
@@ -44,8 +42,9 @@ func (v *visit) findings(ctx context.Context, q kpi.Query, most int) error {
 		f.All = v.address.to(improvePath).String()
 		all = all[:min(most, len(all))]
 	}
-	for _, one := range all {
-		shown := shownFinding{Finding: one}
+	for i := range all {
+		one := &all[i]
+		shown := shownFinding{finding: findingOf(one)}
 		if one.Cost != nil {
 			text, unit := inHours(*one.Cost)
 			shown.Hours = &number{Text: text, Unit: unit, Value: raw(*one.Cost)}
@@ -57,8 +56,8 @@ func (v *visit) findings(ctx context.Context, q kpi.Query, most int) error {
 }
 
 // improve is all findings.
-func (v *visit) improve(ctx context.Context) error {
-	o, a, err := ask(v, "overview", func(a asked) (*kpi.Overview, error) { return v.asker.Overview(ctx, a.Query) })
+func (v *request) improve(ctx context.Context) error {
+	o, a, err := answer(v, "overview", func(a asked) (*kpi.Overview, error) { return v.asker.Overview(ctx, a.Query) })
 	if err != nil {
 		return err
 	}
@@ -71,12 +70,13 @@ func (v *visit) improve(ctx context.Context) error {
 }
 
 // problems is what was wrong with reports of jobs lately.
-func (v *visit) problems(ctx context.Context) error {
-	all, a, err := ask(v, "problems", func(asked) ([]problems.Problem, error) { return v.Problems(ctx) })
+func (v *request) problemTable(context.Context) error {
+	p, a, err := answer(v, "problems", func(a asked) (*query.ProblemPage, error) {
+		return query.CutProblems(v.problems, a.Query.Filter, a.Cut, v.asker.Zone()), nil
+	})
 	if err != nil {
 		return err
 	}
-	p := api.CutProblems(all, a.Query.Filter, a.Cut, v.asker.Zone())
 	v.document.Zone = p.TimeZone
 	v.document.AsOf = momentOf(v.now.In(v.asker.Zone()))
 	v.document.Bar = v.bar(&kpi.Meta{Filter: p.Filter})

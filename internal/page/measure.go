@@ -4,19 +4,17 @@ import "ci-jobs-metrics/internal/kpi"
 
 // A measure is a KPI: what it is, where answers have it, and how it is written.
 type measure struct {
-	column string // of tables at the API, by which they are sorted
-	field  string // of kpi.Stats as JSON
-	title  string
-	short  string // title of columns; empty: the same
-	help   string
-	of     func(*kpi.Stats) *float64
-	text   func(float64) (text, unit string)
-	better int // 1: more is better, -1: less is, 0: neither
-	// certain says whether a change is too large for chance.
-	certain func(c *kpi.Compared, by float64) bool
-	points  bool    // changes are told in points of a percentage
-	level   bool    // it does not grow with the length of a period
-	span    float64 // how much the axis of a spark has at least; 0: it begins at zero
+	column  string // of tables at the API, by which they are sorted
+	field   string // of kpi.Stats as JSON
+	title   string
+	short   string // title of columns; empty: the same
+	help    string
+	of      func(*kpi.Stats) *float64
+	text    func(float64) (text, unit string)
+	verdict func(*kpi.Verdicts) kpi.Verdict // nil: neither more nor less is better
+	points  bool                            // changes are told in points of a percentage
+	level   bool                            // it does not grow with the length of a period
+	span    float64                         // how much the axis of a spark has at least; 0: it begins at zero
 }
 
 func (m *measure) number(path string, s *kpi.Stats) number {
@@ -40,21 +38,21 @@ var (
 	jobs = &measure{column: "jobs", field: "jobs", title: "Jobs", help: "finished, whatever their status",
 		of: func(s *kpi.Stats) *float64 { return float(s.Jobs) }, text: inCount}
 	successRate = &measure{column: "success_rate", field: "success_rate", title: "Success rate", help: "of those that passed, failed or timed out",
-		of: func(s *kpi.Stats) *float64 { return s.SuccessRate }, text: inPercent, better: 1, certain: rateIsCertain, points: true, level: true, span: 0.2}
+		of: func(s *kpi.Stats) *float64 { return s.SuccessRate }, text: inPercent, verdict: func(v *kpi.Verdicts) kpi.Verdict { return v.SuccessRate }, points: true, level: true, span: 0.2}
 	projects = &measure{column: "projects", field: "projects", title: "Projects", help: "with at least one job",
-		of: func(s *kpi.Stats) *float64 { return float(int64(s.Projects)) }, text: inCount, better: 1, certain: projectsAreCertain}
+		of: func(s *kpi.Stats) *float64 { return float(int64(s.Projects)) }, text: inCount, verdict: func(v *kpi.Verdicts) kpi.Verdict { return v.Projects }}
 	templates = &measure{column: "templates", field: "templates", title: "Templates", help: "with at least one job",
 		of: func(s *kpi.Stats) *float64 { return float(int64(s.Templates)) }, text: inCount}
 	ciHours = &measure{column: "ci_hours", field: "ci_hours", title: "CI hours", help: "that all jobs took together",
 		of: func(s *kpi.Stats) *float64 { return &s.CIHours }, text: inHours}
 	hoursLost = &measure{column: "hours_lost", field: "hours_lost", title: "Hours lost", help: "to jobs that failed or timed out",
-		of: func(s *kpi.Stats) *float64 { return &s.HoursLost }, text: inHours, better: -1, certain: lossIsCertain}
+		of: func(s *kpi.Stats) *float64 { return &s.HoursLost }, text: inHours, verdict: func(v *kpi.Verdicts) kpi.Verdict { return v.HoursLost }}
 	flaky = &measure{column: "flaky", field: "flaky", title: "Flaky", help: "passed in another try, for the same commit",
-		of: func(s *kpi.Stats) *float64 { return float(s.Flaky) }, text: inCount, better: -1, certain: flakyIsCertain}
+		of: func(s *kpi.Stats) *float64 { return float(s.Flaky) }, text: inCount, verdict: func(v *kpi.Verdicts) kpi.Verdict { return v.Flaky }}
 	p50 = &measure{column: "p50", field: "durations.p50_seconds", title: "Median", help: "duration of jobs that passed",
-		of: func(s *kpi.Stats) *float64 { return s.Durations.P50 }, text: inSeconds, better: -1, certain: durationIsCertain, level: true}
+		of: func(s *kpi.Stats) *float64 { return s.Durations.P50 }, text: inSeconds, verdict: func(v *kpi.Verdicts) kpi.Verdict { return v.P50 }, level: true}
 	p95 = &measure{column: "p95", field: "durations.p95_seconds", title: "95th percentile", short: "p95", help: "of the durations: one job in 20 takes longer",
-		of: func(s *kpi.Stats) *float64 { return s.Durations.P95 }, text: inSeconds, better: -1, certain: durationIsCertain, level: true}
+		of: func(s *kpi.Stats) *float64 { return s.Durations.P95 }, text: inSeconds, verdict: func(v *kpi.Verdicts) kpi.Verdict { return v.P95 }, level: true}
 )
 
 // called is the measure with another title, where that says more.
@@ -64,10 +62,10 @@ func (m *measure) called(title string) *measure {
 	return &other
 }
 
-// neutral is the measure without a judgement, where more or less of it is as good.
+// neutral is the measure without a verdict.
 func (m *measure) neutral() *measure {
 	other := *m
-	other.better = 0
+	other.verdict = nil
 	return &other
 }
 
@@ -81,7 +79,7 @@ type tile struct {
 }
 
 // tiles are those of an answer.
-func (v *visit) tiles(c *kpi.Compared, series []kpi.Point, measures ...*measure) (made []tile) {
+func (v *request) tiles(c *kpi.Compared, series []kpi.Point, measures ...*measure) (made []tile) {
 	for _, m := range measures {
 		t := tile{
 			Title: m.title, Help: m.help, Number: m.number("current", &c.Current),

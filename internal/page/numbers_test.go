@@ -35,6 +35,64 @@ func TestNumbersAreTheAnswers(t *testing.T) {
 	}
 }
 
+// A change on a page is better or worse exactly where the API's verdict is.
+func TestVerdictsAreTheAnswers(t *testing.T) {
+	s := full(t, nil)
+	judged := 0
+	for _, path := range []string{"/?last=24h", "/?last=7d", "/templates?last=7d", "/projects?last=7d&sort=-hours_lost", "/template?name=docker_build&last=7d", "/?last=7d&status=failed"} {
+		answers := map[string]any{}
+		for _, n := range all(s.get(t, path), "data", "data-of") {
+			of, _ := attr(n, "data-of")
+			place, field, ok := strings.Cut(of, "previous.")
+			if !ok {
+				continue
+			}
+			link := answerOf(n)
+			if answers[link] == nil {
+				answers[link] = s.answer(t, link)
+			}
+			field = strings.TrimPrefix(field, "durations.")
+			want := verdictAt(answers[link], place, field)
+			class, _ := attr(n.Parent, "class")
+			got := ""
+			for _, word := range []string{"better", "worse"} {
+				if strings.Contains(class, word) {
+					got = word
+				}
+			}
+			if want == "no_change" {
+				want = ""
+			}
+			if want != "" {
+				judged++
+			}
+			if got != want && !(strings.Contains(link, "/versions?") && (field == "projects" || field == "hours_lost")) { // neutral there
+				t.Errorf("%s: %s is %q on the page, and %q in the answer", path, of, got, want)
+			}
+		}
+	}
+	if judged == 0 {
+		t.Error("no number is better or worse")
+	}
+}
+
+// verdictAt is the verdict on a field, at a place such as items.3. of an answer; empty: null.
+func verdictAt(answer any, place, field string) string {
+	for name := range strings.SplitSeq(strings.TrimSuffix(place, "."), ".") {
+		switch in := answer.(type) {
+		case map[string]any:
+			if name != "" {
+				answer = in[name]
+			}
+		case []any:
+			i, _ := strconv.Atoi(name)
+			answer = in[i]
+		}
+	}
+	verdict, _ := answer.(map[string]any)["verdicts"].(map[string]any)[field].(string)
+	return verdict
+}
+
 // answerOf is the link to the answer that a number says it is of.
 func answerOf(n *html.Node) string {
 	for ; n != nil; n = n.Parent {

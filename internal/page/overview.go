@@ -10,8 +10,8 @@ import (
 const mostFindings = 3
 
 // overview is the page for those who plan: all templates together, and each in a row.
-func (v *visit) overview(ctx context.Context) error {
-	o, a, err := ask(v, "overview", func(a asked) (*kpi.Overview, error) { return v.asker.Overview(ctx, a.Query) })
+func (v *request) overview(ctx context.Context) error {
+	o, a, err := answer(v, "overview", func(a asked) (*kpi.Overview, error) { return v.asker.Overview(ctx, a.Query) })
 	if err != nil {
 		return err
 	}
@@ -29,7 +29,7 @@ func (v *visit) overview(ctx context.Context) error {
 }
 
 // templates is a table of all templates.
-func (v *visit) templates(ctx context.Context) error {
+func (v *request) templates(ctx context.Context) error {
 	meta, err := v.templateRows(ctx, "templates", "Templates", jobs, projects, successRate, p50, p95, ciHours, hoursLost, flaky)
 	if err != nil {
 		return err
@@ -39,7 +39,7 @@ func (v *visit) templates(ctx context.Context) error {
 }
 
 // projects is a table of all projects.
-func (v *visit) projects(ctx context.Context) error {
+func (v *request) projects(ctx context.Context) error {
 	meta, err := v.projectRows(ctx, "projects", "Projects", jobs, templates, successRate, p50, p95, ciHours, hoursLost, flaky)
 	if err != nil {
 		return err

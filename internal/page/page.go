@@ -1,17 +1,16 @@
-// Package page is what people look at: the answers of package kpi as pages, for those who
-// neither run Grafana nor write PromQL.
+// Package page shows the answers of package kpi as HTML pages, for people without Grafana or PromQL.
 //
-// A request goes one way (visit.go): the parameters in its address are read as the API reads
-// them, by package api, once for each question that the page asks (parts in [views]). When it
-// is the page's turn, the questions are asked, and the page's build function (overview.go,
-// template.go, project.go, lists.go) turns the answers into a [document]: tiles, charts and
-// tables. One template lays out all documents (templates/). So every number on a page is one
-// of an answer, and each table links to its answer as JSON and CSV.
+// Every request goes the same way (request.go). Package query reads the parameters of the address,
+// once for each query of the page (parts in [views]), so that an address means the same as at the
+// API. A page that the client has already is answered with 304 before anything is read. Then the
+// page waits for a slot, and its build function (overview.go, template.go, project.go, lists.go)
+// turns the answers into a [document]: tiles, charts and tables. One template lays out all documents
+// (templates/). So every number on a page is a number of an answer, and each table links to its
+// answer as JSON and CSV.
 //
-// Pages work without JavaScript, except for charts, beside which there are tables. All state
-// is in the address; the theme and whether to refresh are the browser's affair
-// (static/app.js). Nothing is loaded from elsewhere, which a Content-Security-Policy makes
-// sure of (send.go).
+// Pages work without JavaScript, except for charts; the same numbers are in tables. All state is in
+// the address; the browser keeps only the theme and whether to refresh (static/page.js). Pages load
+// nothing from other hosts, and a Content-Security-Policy enforces this (send.go).
 package page
 
 import (
@@ -20,52 +19,58 @@ import (
 	"net/http"
 	"time"
 
-	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/kpi"
+	"ci-jobs-metrics/internal/kpi/findings"
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/problems"
+	"ci-jobs-metrics/internal/query"
 )
 
-// Options say what is shown. Ledger and Problems are needed.
+// Options configure the pages. Ledger, Problems and ProblemsRevision are required.
 type Options struct {
 	Ledger *ledger.Ledger
-	// Problems and Asked are those of api.Options; Turns are best shared with it.
+	// Problems, Answered and Slots are those of api.Options.
 	Problems func(context.Context) ([]problems.Problem, error)
-	Asked    func(question string, took time.Duration)
-	Turns    api.Turns
-	// Findings, if set, are where it is worth to improve something, the costliest first.
-	// They depend on nothing but the query and the ledger.
-	Findings func(context.Context, kpi.Query) ([]Finding, error)
+	Answered func(name string, took time.Duration)
+	Slots    *query.Slots
+	// ProblemsRevision returns a number that changes with the result of Problems. It costs nothing.
+	ProblemsRevision func() uint64
+
+	// Findings returns what to improve; default: findings.Find.
+	Findings func(context.Context, kpi.Query) (*findings.Answer, error)
 	Now      func() time.Time // default time.Now
-	Timeout  time.Duration    // of a page, with the wait for its turn; 0: api.DefaultTimeout
+	Timeout  time.Duration    // of a page, the wait for a slot included; 0: query.DefaultTimeout
 	Logger   *slog.Logger     // default: none
 }
 
-// A Finding is something that it is worth to improve.
-type Finding struct {
+// A finding is a finding of package findings in the words of the page.
+type finding struct {
 	Kind     string // in one word
 	Title    string
 	Text     string
 	Cost     *float64 // CI hours in 30 days; nil: not known
 	Link     string   // to a page that shows it; empty: there is none
-	Evidence []Evidence
+	Evidence []evidence
 }
 
-// Evidence is one number that a Finding is about, as people read it.
-type Evidence struct{ Label, Before, After string }
+// evidence is one number that a finding is about, as people read it.
+type evidence struct{ Label, Before, After string }
 
 func (o *Options) setDefaults() {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Timeout == 0 {
-		o.Timeout = api.DefaultTimeout
+		o.Timeout = query.DefaultTimeout
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.Asked == nil {
-		o.Asked = func(string, time.Duration) {}
+	if o.Answered == nil {
+		o.Answered = func(string, time.Duration) {}
+	}
+	if o.Slots == nil {
+		o.Slots = query.NewSlots()
 	}
 }
 
@@ -74,10 +79,15 @@ type pages struct {
 	asker *kpi.Asker
 }
 
-// New returns the handler of all that is behind Patterns.
+// New returns the handler of all Patterns.
 func New(o Options) http.Handler {
 	o.setDefaults()
 	p := &pages{Options: o, asker: kpi.New(o.Ledger)}
+	if p.Findings == nil {
+		p.Findings = func(ctx context.Context, q kpi.Query) (*findings.Answer, error) {
+			return findings.Find(ctx, p.asker, q)
+		}
+	}
 	mux := http.NewServeMux()
 	for i := range views {
 		mux.HandleFunc("GET "+views[i].pattern(), p.handler(&views[i]))
@@ -86,7 +96,7 @@ func New(o Options) http.Handler {
 	return mux
 }
 
-// Patterns are what of a ServeMux's leads to a handler of New, without the method.
+// Patterns returns the patterns of a ServeMux for the handler of New, without a method.
 func Patterns() (patterns []string) {
 	for i := range views {
 		patterns = append(patterns, views[i].pattern())
@@ -97,10 +107,10 @@ func Patterns() (patterns []string) {
 // A view is a page.
 type view struct {
 	path, name string
-	// parts are the questions it asks. The first one's parameters are the page's.
+	// parts are its queries. The parameters of the first one are the page's.
 	parts []part
-	build func(*visit, context.Context) error
-	// moving says that it can change without a new job: only its bytes tell.
+	build func(*request, context.Context) error
+	// moving is set if the page can change without a new job. Its entity tag is made of its bytes.
 	moving bool
 	hidden bool // not in the navigation
 }
@@ -113,26 +123,26 @@ func (v *view) pattern() string {
 	return v.path
 }
 
-// A part is a question that a page asks. A page with several tables has the parameters of
-// each under its prefix: projects.sort is the sort of its question.
+// A part is a query of a page. A page with several tables has the parameters of each under a prefix:
+// projects.sort is the parameter sort of the query projects.
 type part struct {
-	question, prefix string
-	rows             int // of a table, unless asked otherwise
+	query, prefix string
+	rows          int // of a table, unless the address has a limit
 }
 
 var views []view
 
 func init() { // build functions link to views
 	views = []view{
-		{path: "/", name: "Overview", build: (*visit).overview, parts: []part{{"overview", "", 0}, {"templates", "", 25}}},
-		{path: "/templates", name: "Templates", build: (*visit).templates, parts: []part{{"templates", "", 100}}},
-		{path: "/projects", name: "Projects", build: (*visit).projects, parts: []part{{"projects", "", 100}}},
-		{path: improvePath, name: "Improve", build: (*visit).improve, parts: []part{{"overview", "", 0}}},
-		{path: problemsPath, name: "Problems", build: (*visit).problems, parts: []part{{"problems", "", 50}}, moving: true},
-		{path: "/template", name: "Template", build: (*visit).template, hidden: true, moving: true, parts: []part{
+		{path: "/", name: "Overview", build: (*request).overview, parts: []part{{"overview", "", 0}, {"templates", "", 25}}},
+		{path: "/templates", name: "Templates", build: (*request).templates, parts: []part{{"templates", "", 100}}},
+		{path: "/projects", name: "Projects", build: (*request).projects, parts: []part{{"projects", "", 100}}},
+		{path: improvePath, name: "Improve", build: (*request).improve, parts: []part{{"overview", "", 0}}},
+		{path: problemsPath, name: "Problems", build: (*request).problemTable, parts: []part{{"problems", "", 50}}, moving: true},
+		{path: "/template", name: "Template", build: (*request).template, hidden: true, moving: true, parts: []part{
 			{"template", "", 0}, {"projects", "projects.", 15}, {"versions", "versions.", 15}, {"failures", "failures.", 15},
 		}},
-		{path: "/project", name: "Project", build: (*visit).project, hidden: true, moving: true, parts: []part{
+		{path: "/project", name: "Project", build: (*request).project, hidden: true, moving: true, parts: []part{
 			{"project", "", 0}, {"templates", "templates.", 15}, {"failures", "failures.", 15},
 		}},
 	}

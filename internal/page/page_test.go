@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"ci-jobs-metrics/internal/ledger/sqlite"
 	"ci-jobs-metrics/internal/page"
 	"ci-jobs-metrics/internal/problems"
+	"ci-jobs-metrics/internal/query"
 	"ci-jobs-metrics/internal/rollup"
 	"ci-jobs-metrics/internal/totals"
 )
@@ -37,21 +39,26 @@ type service struct {
 	server   *httptest.Server
 	client   *http.Client
 	problems []problems.Problem
+	revision atomic.Uint64 // of problems
+	reads    atomic.Int64  // of problems
 }
 
 // serve starts one. change, if not nil, changes the options of its pages.
 func serve(t testing.TB, change func(*page.Options)) *service {
 	t.Helper()
 	s := &service{ledger: openLedger(t)}
-	problems := func(context.Context) ([]problems.Problem, error) { return s.problems, nil }
+	problems := func(context.Context) ([]problems.Problem, error) {
+		s.reads.Add(1)
+		return s.problems, nil
+	}
 	clock := func() time.Time { return now }
-	turns := api.NewTurns()
-	o := page.Options{Ledger: s.ledger, Problems: problems, Turns: turns, Now: clock}
+	slots := query.NewSlots()
+	o := page.Options{Ledger: s.ledger, Problems: problems, ProblemsRevision: func() uint64 { return s.revision.Load() }, Slots: slots, Now: clock}
 	if change != nil {
 		change(&o)
 	}
 	mux := http.NewServeMux()
-	mux.Handle(api.Path, api.New(api.Options{Ledger: s.ledger, Problems: problems, Turns: turns, Now: clock}))
+	mux.Handle(query.Path, api.New(api.Options{Ledger: s.ledger, Problems: problems, Slots: slots, Now: clock}))
 	pages := page.New(o)
 	for _, pattern := range page.Patterns() {
 		mux.Handle("GET "+pattern, pages)

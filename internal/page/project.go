@@ -5,11 +5,12 @@ import (
 	"strconv"
 
 	"ci-jobs-metrics/internal/kpi"
+	"ci-jobs-metrics/internal/query"
 )
 
 // project is the page for those who own a project, and for those who advise them.
-func (v *visit) project(ctx context.Context) error {
-	p, a, err := ask(v, "project", func(a asked) (*kpi.Project, error) { return v.asker.Project(ctx, a.Name, a.Query) })
+func (v *request) project(ctx context.Context) error {
+	p, a, err := answer(v, "project", func(a asked) (*kpi.Project, error) { return v.asker.Project(ctx, a.Name, a.Query) })
 	if err != nil {
 		return err
 	}
@@ -36,12 +37,12 @@ const (
 )
 
 // unused adds the table of templates that only others use.
-func (v *visit) unused(a *asked, all []kpi.Usage) error {
+func (v *request) unused(a *asked, all []kpi.Usage) error {
 	offset := 0
 	if given := v.address.values.Get(unusedOffset); given != "" {
 		var err error
 		if offset, err = strconv.Atoi(given); err != nil || offset < 0 {
-			return &bad{unusedOffset, unusedOffset + " can't be that", "give a whole number"}
+			return query.BadParameter(unusedOffset, unusedOffset+" can't be that", "give a whole number")
 		}
 	}
 	t := v.tableOf(a, "unused", "Templates it does not use")

@@ -9,8 +9,8 @@ import (
 )
 
 // templateRows adds a table of templates.
-func (v *visit) templateRows(ctx context.Context, id, title string, measures ...*measure) (*kpi.Meta, error) {
-	p, a, err := ask(v, "templates", func(a asked) (*kpi.Page[kpi.TemplateRow], error) {
+func (v *request) templateRows(ctx context.Context, id, title string, measures ...*measure) (*kpi.Meta, error) {
+	p, a, err := answer(v, "templates", func(a asked) (*kpi.Page[kpi.TemplateRow], error) {
 		return v.asker.Templates(ctx, a.Query, a.Cut)
 	})
 	if err != nil {
@@ -28,8 +28,8 @@ func (v *visit) templateRows(ctx context.Context, id, title string, measures ...
 }
 
 // projectRows adds a table of projects.
-func (v *visit) projectRows(ctx context.Context, id, title string, measures ...*measure) (*kpi.Meta, error) {
-	p, a, err := ask(v, "projects", func(a asked) (*kpi.Page[kpi.ProjectRow], error) {
+func (v *request) projectRows(ctx context.Context, id, title string, measures ...*measure) (*kpi.Meta, error) {
+	p, a, err := answer(v, "projects", func(a asked) (*kpi.Page[kpi.ProjectRow], error) {
 		return v.asker.Projects(ctx, a.Query, a.Cut)
 	})
 	if err != nil {
@@ -48,8 +48,8 @@ func (v *visit) projectRows(ctx context.Context, id, title string, measures ...*
 }
 
 // versionRows adds the table of a template's versions.
-func (v *visit) versionRows(ctx context.Context, measures ...*measure) error {
-	p, a, err := ask(v, "versions", func(a asked) (*kpi.Page[kpi.VersionRow], error) {
+func (v *request) versionRows(ctx context.Context, measures ...*measure) error {
+	p, a, err := answer(v, "versions", func(a asked) (*kpi.Page[kpi.VersionRow], error) {
 		return v.asker.Versions(ctx, a.Query, a.Cut)
 	})
 	if err != nil {
@@ -78,8 +78,8 @@ func (v *visit) versionRows(ctx context.Context, measures ...*measure) error {
 
 // failureRows adds a table of the last failures. of is what they are not all of already:
 // template or project.
-func (v *visit) failureRows(ctx context.Context, of string) error {
-	p, a, err := ask(v, "failures", func(a asked) (*kpi.Page[kpi.FailedJob], error) {
+func (v *request) failureRows(ctx context.Context, of string) error {
+	p, a, err := answer(v, "failures", func(a asked) (*kpi.Page[kpi.FailedJob], error) {
 		return v.asker.Failures(ctx, a.Query, a.Cut)
 	})
 	if err != nil {
@@ -127,7 +127,7 @@ func jobName(f *kpi.FailedJob) *name {
 }
 
 // named leads to the page of a template or project.
-func (v *visit) named(kind, text string) cell {
+func (v *request) named(kind, text string) cell {
 	to := v.address.to("/" + kind)
 	to.values.Set("name", text)
 	return cell{Name: &name{Text: text, Link: to.String()}}

@@ -24,11 +24,11 @@ func secure(h http.Header) {
 // An outgoing is a page as it is sent.
 type outgoing struct {
 	body []byte
-	tag  string // empty until the body tells
+	tag  string // empty: not known yet
 	gzip bool   // the client takes it
 }
 
-// known says whether the client has the page already.
+// known reports whether the client has the page already.
 func (o *outgoing) known(r *http.Request) bool { return reply.TagsOf(r).Has(o.tag) }
 
 func (o *outgoing) declare(h http.Header) {
@@ -43,12 +43,9 @@ func (o *outgoing) notModified(w http.ResponseWriter) {
 }
 
 func (o *outgoing) write(w http.ResponseWriter, r *http.Request) {
-	if o.tag == "" {
-		o.tag = hash([]any{o.body})
-		if o.known(r) {
-			o.notModified(w)
-			return
-		}
+	if o.known(r) {
+		o.notModified(w)
+		return
 	}
 	h := w.Header()
 	o.declare(h)
@@ -63,6 +60,10 @@ func (o *outgoing) write(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// hash is a weak entity tag: that of a page that was made a moment before the next job
-// came may have that job. It is another one in every build that shows something else.
-func hash(parts []any) string { return reply.Weak(reply.Tag(append(parts, fingerprint())...)) }
+// weak makes a weak entity tag: a page that was made just before the next job came may have that job.
+func weak(tag string) string {
+	if tag == "" {
+		return ""
+	}
+	return reply.Weak(tag)
+}

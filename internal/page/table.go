@@ -64,13 +64,13 @@ type pager struct {
 }
 
 // tableOf begins a table about one of the page's questions.
-func (v *visit) tableOf(a *asked, id, title string) *table {
+func (v *request) tableOf(a *asked, id, title string) *table {
 	v.document.Tables = append(v.document.Tables, table{ID: id, Title: title, Link: a.link(), CSV: a.csv()})
 	return &v.document.Tables[len(v.document.Tables)-1]
 }
 
 // text adds a column of texts, by which it can be sorted unless sort is empty.
-func (t *table) text(v *visit, a *asked, title, sort string) *table {
+func (t *table) text(v *request, a *asked, title, sort string) *table {
 	h := heading{Title: title}
 	if sort != "" {
 		h.Sort = v.sorting(t, a, sort, false)
@@ -80,7 +80,7 @@ func (t *table) text(v *visit, a *asked, title, sort string) *table {
 }
 
 // measures adds columns of measures.
-func (t *table) measures(v *visit, a *asked, measures ...*measure) *table {
+func (t *table) measures(v *request, a *asked, measures ...*measure) *table {
 	for _, m := range measures {
 		t.Columns = append(t.Columns, heading{Title: cmp.Or(m.short, m.title), Help: m.help, Number: true,
 			Sort: v.sorting(t, a, m.column, true), Change: v.sorting(t, a, m.column+"_change", true)})
@@ -104,7 +104,7 @@ func (t *table) trend(p *kpi.Period) *table {
 }
 
 // sorting sorts by a column: numbers first downwards, and turns with the next click.
-func (v *visit) sorting(t *table, a *asked, column string, down bool) *sorting {
+func (v *request) sorting(t *table, a *asked, column string, down bool) *sorting {
 	sort, descending := a.Cut.Sort, a.Cut.Descending
 	if sort == "" {
 		sort, descending = jobs.column, true // as package kpi does
@@ -126,14 +126,14 @@ func (v *visit) sorting(t *table, a *asked, column string, down bool) *sorting {
 }
 
 // pages adds the way to the other rows.
-func (t *table) pages(v *visit, a *asked, total, rows int) {
+func (t *table) pages(v *request, a *asked, total, rows int) {
 	t.Pages = v.pager(t, a.part.prefix+"offset", total, a.Cut.Offset, a.Cut.Limit, rows)
 	if a.Cut.Offset >= total && total > 0 {
 		t.Empty = "The table has fewer rows than that."
 	}
 }
 
-func (v *visit) pager(t *table, parameter string, total, offset, limit, rows int) *pager {
+func (v *request) pager(t *table, parameter string, total, offset, limit, rows int) *pager {
 	if total == 0 {
 		return nil
 	}
@@ -158,7 +158,7 @@ func (v *visit) pager(t *table, parameter string, total, offset, limit, rows int
 }
 
 // cells are the measures of a row, each with its change.
-func (v *visit) cells(path string, c *kpi.Compared, measures ...*measure) (row []cell) {
+func (v *request) cells(path string, c *kpi.Compared, measures ...*measure) (row []cell) {
 	for _, m := range measures {
 		n := m.number(path+".current", &c.Current)
 		one := cell{Number: &n}

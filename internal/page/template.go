@@ -7,8 +7,8 @@ import (
 )
 
 // template is the page for those who maintain a template: where it hurts.
-func (v *visit) template(ctx context.Context) error {
-	t, a, err := ask(v, "template", func(a asked) (*kpi.Template, error) { return v.asker.Template(ctx, a.Name, a.Query) })
+func (v *request) template(ctx context.Context) error {
+	t, a, err := answer(v, "template", func(a asked) (*kpi.Template, error) { return v.asker.Template(ctx, a.Name, a.Query) })
 	if err != nil {
 		return err
 	}

@@ -8,10 +8,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/exposition"
 	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/ledger"
+	"ci-jobs-metrics/internal/query"
 	"ci-jobs-metrics/internal/steps"
 	"ci-jobs-metrics/internal/totals"
 )
@@ -78,7 +78,7 @@ func newHealth() *health {
 	for _, reason := range refusals {
 		h.refused.WithLabelValues(reason)
 	}
-	for _, question := range api.Questions() {
+	for _, question := range query.Names() {
 		h.questions.WithLabelValues(question)
 	}
 	h.refused.WithLabelValues(atStart)

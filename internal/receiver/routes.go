@@ -10,9 +10,9 @@ import (
 	"ci-jobs-metrics/internal/api"
 	"ci-jobs-metrics/internal/exposition"
 	"ci-jobs-metrics/internal/job"
-	"ci-jobs-metrics/internal/kpi"
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/page"
+	"ci-jobs-metrics/internal/query"
 	"ci-jobs-metrics/internal/steps"
 )
 
@@ -25,15 +25,16 @@ func (r *Receiver) routes(h *health) http.Handler {
 	if r.opts.Families != exposition.Named {
 		origin = append(origin, h.origin)
 	}
-	turns := api.NewTurns()
+	slots := query.NewSlots() // shared: pages and API answer the same queries
 	pages := page.New(page.Options{
 		Ledger:   r.ledger,
 		Problems: r.ledger.Problems,
 		Now:      r.opts.Now,
 		Logger:   r.opts.Logger,
-		Asked:    h.asked,
-		Turns:    turns,
-		Findings: page.FindingsOf(kpi.New(r.ledger)),
+		Answered: h.asked,
+		Slots:    slots,
+
+		ProblemsRevision: r.ledger.ProblemsRevision,
 	})
 	mux := http.NewServeMux()
 	mux.Handle(steps.Path, steps.Handler(steps.Options{ // every method: HEAD must not count as a GET
@@ -48,13 +49,13 @@ func (r *Receiver) routes(h *health) http.Handler {
 	mux.Handle("GET /metrics/jobs", metrics.Handler(jobs, origin))
 	mux.Handle("GET /metrics/self", metrics.Handler(noJobs, self))
 	mux.HandleFunc("GET /jobs", r.job)
-	mux.Handle(api.Path, api.New(api.Options{
+	mux.Handle(query.Path, api.New(api.Options{
 		Ledger:   r.ledger,
 		Problems: r.ledger.Problems,
 		Now:      r.opts.Now,
 		Logger:   r.opts.Logger,
-		Asked:    h.asked,
-		Turns:    turns,
+		Answered: h.asked,
+		Slots:    slots,
 	}))
 	mux.HandleFunc("GET /-/healthy", healthy)
 	mux.HandleFunc("GET /-/ready", r.ready)

@@ -1,45 +1,47 @@
-package kpi
+package findings
 
 import (
 	"slices"
 
+	"ci-jobs-metrics/internal/kpi"
 	"ci-jobs-metrics/internal/rollup"
 	"ci-jobs-metrics/internal/significance"
 )
 
-// A finder asks the questions of which findings come.
+// A finder tests the hypotheses from which findings come.
 type finder struct {
-	*census
-	survey *survey
+	*days
+	scan   *kpi.Scan
 	usage  *usage
-	filter Filter // of what may be found
+	filter kpi.Filter // of what may be found
 
 	begin   [2]int // first day of each part, previous and current; they are equal if there is only one
 	end     int    // behind the last day
-	periods [2]Period
+	periods [2]kpi.Period
 	limits  []int // of templates, the bucket of the former p95; none: not slower by enough
 
 	late, often []significance.Estimate // of templates
-	tried       []float64               // p-values of all questions
-	made        []made
+	tried       []float64               // p-values of all hypotheses
+	candidates  []candidate
 }
 
-// made is a finding, if its p-value, one of those tried, turns out small enough.
-type made struct {
+// A candidate becomes a finding if its p-value, one of those tried, stays small enough after the
+// correction.
+type candidate struct {
 	trial   int
 	finding Finding
 }
 
-// frame says which parts are compared: whole weeks, for a weekend is not like a Monday.
-// It is false if there are no jobs.
+// choosePeriods chooses the two parts that are compared: whole weeks, because a weekend differs
+// from a Monday. It returns false if there are no jobs.
 //
-// The weeks of the period are compared with as many before. If the ledger does not reach
-// back that far, the last third of the weeks that it has is compared with the others: what
-// is to be noticed now began not long ago, and more weeks before make a surer standard.
-func (f *finder) frame() bool {
+// The weeks of the period are compared with as many weeks before. If the ledger does not reach back
+// that far, the last third of its weeks is compared with the others: a change worth noticing now
+// began not long ago, and more weeks before it make a better baseline.
+func (f *finder) choosePeriods() bool {
 	const (
 		third = 3
-		quiet = 3 // days without jobs, of a long weekend, are not where a ledger begins
+		quiet = 3 // a ledger may begin with up to so many days without jobs, a long weekend
 	)
 	busy := func(projects int) bool { return projects > 0 }
 	first := slices.IndexFunc(f.busy, busy)
@@ -61,7 +63,7 @@ func (f *finder) frame() bool {
 	}
 	f.begin[current] = f.end - after*daysPerWeek
 	f.begin[previous] = f.begin[current] - before*daysPerWeek
-	f.periods = [2]Period{f.period(f.begin[previous], f.begin[current]), f.period(f.begin[current], f.end)}
+	f.periods = [2]kpi.Period{f.period(f.begin[previous], f.begin[current]), f.period(f.begin[current], f.end)}
 	f.limits = make([]int, len(f.templates))
 	for t := range f.templates {
 		f.limits[t] = f.limit(t)
@@ -69,17 +71,17 @@ func (f *finder) frame() bool {
 	return true
 }
 
-// comparable says whether there is a part before.
+// comparable reports whether there is a part before.
 func (f *finder) comparable() bool { return f.begin[previous] < f.begin[current] }
 
-// period is from a day up to, and without, another.
-func (f *finder) period(from, to int) Period {
-	at := func(day int) rollup.Slot { return f.survey.calendar.First(f.first + rollup.Day(day)) } //nolint:gosec // of a census
-	zone := f.survey.calendar.Zone()
-	return Period{at(from).Start().In(zone), earlier(at(to).Start(), f.survey.Period.To).In(zone)}
+// period is the time from a day up to, and without, another day.
+func (f *finder) period(from, to int) kpi.Period {
+	at := func(day int) rollup.Slot { return f.scan.Calendar().First(f.first + rollup.Day(day)) } //nolint:gosec // at most 1600
+	zone := f.scan.Calendar().Zone()
+	return kpi.Period{From: at(from).Start().In(zone), To: earlier(at(to).Start(), f.scan.Period.To).In(zone)}
 }
 
-// part is the one in which a day is; -1: none.
+// part is the part that contains a day; -1: none.
 func (f *finder) part(day int) int {
 	switch {
 	case day >= f.end || day < f.begin[previous]:
@@ -90,7 +92,7 @@ func (f *finder) part(day int) int {
 	return previous
 }
 
-// days are those of a part.
+// daysOf returns the days of a part.
 func (f *finder) daysOf(part int) (from, to int) {
 	if part == previous {
 		return f.begin[previous], f.begin[current]
@@ -114,7 +116,7 @@ func (f *finder) ofTemplate(t, part int) (all sums) {
 	return all
 }
 
-// durations are those of a template's successful jobs of a part.
+// durations are the durations of a template's successful jobs in a part.
 func (f *finder) durations(t, part int) *rollup.Histogram {
 	var all rollup.Histogram
 	from, to := f.daysOf(part)
@@ -148,23 +150,22 @@ func countOf(hits, of int64) significance.Count {
 	return significance.Count{Hits: float64(hits), Of: float64(of)}
 }
 
-// ask notes a question that was asked. If the answer does not matter, for the difference
-// is too small, it counts as one that chance explains: so what is left out for that takes
-// nothing from what the others are held to.
-func (f *finder) ask(p float64, matters bool, finding func() Finding) {
+// test adds a hypothesis with its p-value. A difference that is too small to matter counts as one
+// that chance explains. So leaving it out does not relax the correction of the other hypotheses.
+func (f *finder) test(p float64, matters bool, finding func() Finding) {
 	if !matters {
 		p = 1
 	}
 	f.tried = append(f.tried, p)
 	if p <= FalseDiscoveries {
-		f.made = append(f.made, made{len(f.tried) - 1, finding()})
+		f.candidates = append(f.candidates, candidate{len(f.tried) - 1, finding()})
 	}
 }
 
-// found are the findings that stand when all questions are asked.
-func (f *finder) found() (items []Finding) {
+// significant returns the findings that remain after the correction for the number of tests.
+func (f *finder) significant() (items []Finding) {
 	q := significance.Adjust(f.tried)
-	for _, m := range f.made {
+	for _, m := range f.candidates {
 		if q[m.trial] <= FalseDiscoveries {
 			m.finding.P, m.finding.Q = f.tried[m.trial], q[m.trial]
 			items = append(items, m.finding)
@@ -174,7 +175,7 @@ func (f *finder) found() (items []Finding) {
 	return items
 }
 
-// side is one of a template's sides.
+// side is one side of a comparison of a template.
 func (f *finder) side(t, part int, value *float64, runs int64) Side {
 	s := Side{Period: f.periods[part], Value: value, Runs: runs}
 	for i := range f.usage.templates[t].pairs {
@@ -185,7 +186,7 @@ func (f *finder) side(t, part int, value *float64, runs int64) Side {
 	return s
 }
 
-// named are the projects of a template that have the most of something, and some at all.
+// named names the projects of a template that have most of something, without those that have nothing.
 func (f *finder) named(t int, most func(*pair) float64) []string {
 	return f.usage.most(f.usage.templates[t].pairs, most)
 }

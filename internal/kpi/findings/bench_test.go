@@ -1,4 +1,4 @@
-package kpi_test
+package findings_test
 
 import (
 	"context"
@@ -41,10 +41,10 @@ func BenchmarkFindings(b *testing.B) {
 	a := kpi.New(l)
 	for _, days := range periods {
 		b.Run(fmt.Sprintf("%d days", days), func(b *testing.B) {
-			findings(b, a, last(days)) // reads the days
+			find(b, a, last(days)) // reads the days
 			b.ReportAllocs()
 			for b.Loop() {
-				findings(b, a, last(days))
+				find(b, a, last(days))
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package kpi_test
+package findings_test
 
 import (
 	"context"
@@ -11,11 +11,12 @@ import (
 
 	"ci-jobs-metrics/internal/job"
 	"ci-jobs-metrics/internal/kpi"
+	"ci-jobs-metrics/internal/kpi/findings"
 	"ci-jobs-metrics/internal/ledger"
 )
 
 // proved checks a finding's numbers by the answers to which its evidence leads.
-func proved(t *testing.T, a *kpi.Asker, f *kpi.Finding) {
+func proved(t *testing.T, a *kpi.Asker, f *findings.Finding) {
 	t.Helper()
 	ask := func(p kpi.Period) *kpi.Stats {
 		o, err := a.Overview(context.Background(), kpi.Query{Period: p, Filter: f.Evidence.Filter})
@@ -30,11 +31,11 @@ func proved(t *testing.T, a *kpi.Asker, f *kpi.Finding) {
 		months = math.Ceil(part.Hours()/24) / 30 // today counts as a day
 	}
 	switch f.Kind {
-	case kpi.SuccessFell:
+	case findings.SuccessFell:
 		same(t, f, "before", f.Before.Value, before.SuccessRate)
 		same(t, f, "after", f.After.Value, after.SuccessRate)
 		same(t, f, "cost", f.Cost, new(max((after.HoursLost-before.HoursLost*ended(after)/ended(before))/months, 0)))
-	case kpi.Slower:
+	case findings.Slower:
 		same(t, f, "before", f.Before.Value, before.Durations.P95)
 		same(t, f, "after", f.After.Value, after.Durations.P95)
 		// It is the same but for projects that run more or less than before.
@@ -42,26 +43,26 @@ func proved(t *testing.T, a *kpi.Asker, f *kpi.Finding) {
 		if r := *f.Cost / rough; r < 0.7 || r > 1.4 {
 			t.Errorf("%s: it costs %g h, want about %g", f.Text, *f.Cost, rough)
 		}
-	case kpi.FlakyRuns:
+	case findings.FlakyRuns:
 		same(t, f, "after", f.After.Value, new(float64(after.Flaky)/float64(after.Statuses.Success)))
 		same(t, f, "cost", f.Cost, new(after.FlakyHours/months))
-	case kpi.LostTime:
+	case findings.LostTime:
 		if *f.Cost <= 0 || *f.Cost*months >= after.HoursLost {
 			t.Errorf("%s: it costs %g h, of %g in %g months", f.Text, *f.Cost, after.HoursLost, months)
 		}
-	case kpi.Outdated:
+	case findings.Outdated:
 		if f.After.Runs > after.Jobs { // some moved since the period began
 			t.Errorf("%s: %d runs, of %d", f.Text, f.After.Runs, after.Jobs)
 		}
-	case kpi.Fading:
+	case findings.Fading:
 		same(t, f, "runs", new(float64(f.After.Runs)), new(float64(after.Jobs)))
 		same(t, f, "projects", new(float64(f.After.Projects)), new(float64(after.Projects)))
 		same(t, f, "before", f.Before.Value, new(f.RunsPerMonth+*f.After.Value))
-	case kpi.Stopped:
+	case findings.Stopped:
 		same(t, f, "runs", new(float64(f.Before.Runs)), new(float64(before.Jobs)))
 		same(t, f, "runs since", new(0.0), new(float64(after.Jobs)))
 	}
-	if f.P > f.Q || f.Q > kpi.FalseDiscoveries || f.Text == "" || f.LookAt == "" || f.Test == "" || len(f.Projects) == 0 {
+	if f.P > f.Q || f.Q > findings.FalseDiscoveries || f.Text == "" || f.LookAt == "" || f.Test == "" || len(f.Projects) == 0 {
 		t.Errorf("not complete: %+v", f)
 	}
 }
@@ -70,7 +71,7 @@ func ended(s *kpi.Stats) float64 {
 	return float64(s.Statuses.Success + s.Statuses.Failed + s.Statuses.TimedOut)
 }
 
-func same(t *testing.T, f *kpi.Finding, what string, got, want *float64) {
+func same(t *testing.T, f *findings.Finding, what string, got, want *float64) {
 	t.Helper()
 	if got == nil || want == nil || math.Abs(*got-*want) > 1e-9*math.Abs(*want) {
 		t.Errorf("%s: %s is %v, want %v", f.Text, what, show(got), show(want))
@@ -101,7 +102,7 @@ func (s *script) runs(daysAgo, n int, project string, status job.Status) {
 	}
 }
 
-func (s *script) ask(t *testing.T, q kpi.Query) *kpi.Findings {
+func (s *script) ask(t *testing.T, q kpi.Query) *findings.Answer {
 	t.Helper()
 	l := newLedger(t)
 	for part := range slices.Chunk(s.entries, 1000) {
@@ -110,8 +111,8 @@ func (s *script) ask(t *testing.T, q kpi.Query) *kpi.Findings {
 		}
 	}
 	a := kpi.New(l)
-	f := findings(t, a, q)
-	again := findings(t, a, q)
+	f := find(t, a, q)
+	again := find(t, a, q)
 	again.AsOf = f.AsOf
 	if !reflect.DeepEqual(f, again) {
 		t.Errorf("asked again, the answer is another one: %+v, before %+v", again, f)
@@ -154,7 +155,7 @@ func TestMinRuns(t *testing.T) {
 		s.runs(55, 1, "shop/web", job.Canceled) // so that four weeks are before
 		fell := 0
 		for _, f := range s.ask(t, last(28)).Items {
-			if f.Kind == kpi.SuccessFell {
+			if f.Kind == findings.SuccessFell {
 				fell++
 			}
 		}
@@ -201,7 +202,7 @@ func TestHostileEvidence(t *testing.T) {
 		}
 	}
 	f := s.ask(t, last(30))
-	if len(f.Items) != 1 || f.Items[0].Kind != kpi.Stopped || f.Items[0].Projects[0] != "*" {
+	if len(f.Items) != 1 || f.Items[0].Kind != findings.Stopped || f.Items[0].Projects[0] != "*" {
 		t.Fatalf("one project stopped: %+v", f.Items)
 	}
 	if got := f.Items[0].Evidence.Filter.Projects; !slices.Equal(got, []kpi.Pattern{`\*`}) {
@@ -240,7 +241,7 @@ func TestSilence(t *testing.T) {
 
 // Versions are judged by who moved from where to where, not by what they are called.
 func TestVersions(t *testing.T) {
-	versions := func(of func(project, day int) string) []kpi.Finding {
+	versions := func(of func(project, day int) string) []findings.Finding {
 		var s script
 		s.template = "build"
 		for day := range 70 {
@@ -257,7 +258,7 @@ func TestVersions(t *testing.T) {
 		}
 		return "v9.9"
 	})
-	if len(left) != 1 || left[0].Kind != kpi.Outdated || !slices.Equal(left[0].Versions, []string{"v9.9", "main"}) ||
+	if len(left) != 1 || left[0].Kind != findings.Outdated || !slices.Equal(left[0].Versions, []string{"v9.9", "main"}) ||
 		!slices.Equal(left[0].Projects, []string{"shop/00", "shop/01", "shop/02"}) {
 		t.Errorf("three stay on v9.9: %+v", left)
 	}

@@ -8,8 +8,8 @@ import (
 	"ci-jobs-metrics/internal/rollup"
 )
 
-// A tally adds up cells.
-type tally struct {
+// A cellSums adds up cells.
+type cellSums struct {
 	statuses [6]int64
 	timed    [6]int64
 	micros   [6]int64
@@ -20,7 +20,7 @@ type tally struct {
 }
 
 // add adds a cell. observed says of which statuses the histogram is wanted as well.
-func (t *tally) add(v *rollup.View, c *rollup.Cell, observed *[6]bool) {
+func (t *cellSums) add(v *rollup.View, c *rollup.Cell, observed *[6]bool) {
 	t.statuses[c.Status] += int64(c.Count)
 	t.timed[c.Status] += int64(c.Timed)
 	t.micros[c.Status] += c.Micros
@@ -31,7 +31,7 @@ func (t *tally) add(v *rollup.View, c *rollup.Cell, observed *[6]bool) {
 	}
 }
 
-func (t *tally) jobs() (n int64) {
+func (t *cellSums) jobs() (n int64) {
 	for _, m := range t.statuses {
 		n += m
 	}
@@ -51,7 +51,7 @@ var (
 const microsPerHour = 3_600_000_000
 
 // stats are the numbers, but for how many templates and projects there are.
-func (t *tally) stats(observed *[6]bool) Stats {
+func (t *cellSums) stats(observed *[6]bool) Stats {
 	s := Stats{
 		Jobs: t.jobs(),
 		Statuses: Statuses{t.statuses[success], t.statuses[failed], t.statuses[canceled],

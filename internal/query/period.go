@@ -1,4 +1,4 @@
-package api
+package query
 
 import (
 	"strconv"
@@ -25,9 +25,9 @@ func (d *decoder) readPeriod() error {
 	if !d.takes("last") {
 		return nil
 	}
-	p := &d.query.Period
+	p := &d.request.Query.Period
 	p.To = d.endOfHour()
-	if d.values.Has("from") || d.values.Has("to") {
+	if d.Values.Has("from") || d.Values.Has("to") {
 		return d.fromTo(p)
 	}
 	length, err := d.last()
@@ -36,17 +36,17 @@ func (d *decoder) readPeriod() error {
 }
 
 func (d *decoder) fromTo(p *kpi.Period) (err error) {
-	if d.values.Has("last") {
+	if d.Values.Has("last") {
 		return bad("last", "give either last, or from and to", "last is given beside from or to")
 	}
-	if !d.values.Has("from") {
+	if !d.Values.Has("from") {
 		return bad("from", "give from as well, or last", "to is given without from")
 	}
 	if p.From, err = d.moment("from"); err != nil {
 		return err
 	}
 	blame := "from"
-	if d.values.Has("to") {
+	if d.Values.Has("to") {
 		blame = "to"
 		if p.To, err = d.moment("to"); err != nil {
 			return err
@@ -60,9 +60,9 @@ func (d *decoder) fromTo(p *kpi.Period) (err error) {
 
 // endOfHour is when the current hour of the reporting zone ends.
 func (d *decoder) endOfHour() time.Time {
-	_, offset := d.now.In(d.calendar.Zone()).Zone() // of some zones not whole hours
+	_, offset := d.Now.In(d.Calendar.Zone()).Zone() // of some zones not whole hours
 	shift := time.Duration(offset) * time.Second
-	return d.now.UTC().Add(shift).Truncate(time.Hour).Add(time.Hour - shift)
+	return d.Now.UTC().Add(shift).Truncate(time.Hour).Add(time.Hour - shift)
 }
 
 // units of the length of a period.
@@ -82,7 +82,7 @@ func (d *decoder) last() (time.Duration, error) {
 
 // moment reads a parameter that says when.
 func (d *decoder) moment(name string) (time.Time, error) {
-	value := d.values.Get(name)
+	value := d.Values.Get(name)
 	t, err := d.parse(name, value)
 	if err == nil && !rollup.SlotOf(t).Start().Equal(t) {
 		err = bad(name, aQuarter, "%s %q is in the middle of a quarter of an hour", name, job.Quote(value))
@@ -108,9 +108,9 @@ func (d *decoder) parse(name, value string) (time.Time, error) {
 // are set then.
 func (d *decoder) startOf(name string, date time.Time) (time.Time, error) {
 	of := rollup.DateOf(date.Date())
-	slots := d.calendar.Slots(of)
+	slots := d.Calendar.Slots(of)
 	if slots.From == slots.To {
-		return time.Time{}, bad(name, "the next day is "+(of+1).String(), "the day %s was left out in %s", of, d.calendar.Zone())
+		return time.Time{}, bad(name, "the next day is "+(of+1).String(), "the day %s was left out in %s", of, d.Calendar.Zone())
 	}
 	return slots.From.Start(), nil
 }
@@ -118,7 +118,7 @@ func (d *decoder) startOf(name string, date time.Time) (time.Time, error) {
 // instant is when clocks of the reporting zone show what clock, which is in UTC, says. Of
 // two such moments, where they are set back, it is the earlier one.
 func (d *decoder) instant(name string, clock time.Time) (time.Time, error) {
-	zone := d.calendar.Zone()
+	zone := d.Calendar.Zone()
 	var t time.Time
 	for _, side := range [...]time.Duration{day, -day} { // no change of clocks is near another one
 		_, offset := clock.Add(side).In(zone).Zone()

@@ -1,4 +1,4 @@
-package kpi
+package findings
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 	"ci-jobs-metrics/internal/significance"
 )
 
-// What matters: the least differences that are shown. docs/findings.md says why.
+// The least differences that are shown. docs/findings.md gives the reasons.
 const (
 	leastFall     = 0.03 // of the success rate
 	leastSlowdown = 1.15 // of the p95
@@ -27,7 +27,7 @@ func share(part, of int64) *float64 {
 	return new(float64(part) / float64(of))
 }
 
-// successFell asks whether a template succeeds less often than it did in the same projects.
+// successFell tests whether a template succeeds less often than before in the same projects.
 func (f *finder) successFell(t int) {
 	before, after := f.ofTemplate(t, previous), f.ofTemplate(t, current)
 	if min(before.ended, after.ended) < MinRuns {
@@ -36,7 +36,7 @@ func (f *finder) successFell(t int) {
 	was, is := share(before.succeeded, before.ended), share(after.succeeded, after.ended)
 	strata, _ := f.byProject(t, badOf)
 	p := significance.Rose(strata, f.byDay(t, previous, badOf), f.byDay(t, current, badOf))
-	f.ask(p, *was-*is >= leastFall, func() Finding {
+	f.test(p, *was-*is >= leastFall, func() Finding {
 		per := float64(before.lost) / float64(before.ended)
 		found := f.about(t, SuccessFell, SuccessShare, f.side(t, previous, was, before.ended), f.side(t, current, is, after.ended))
 		found.Cost = f.hours(float64(after.lost) - per*float64(after.ended))
@@ -69,7 +69,7 @@ func (f *finder) limit(t int) int {
 	return limit
 }
 
-// slower asks whether more of a template's successful jobs take longer than 95 % of them
+// slower tests whether more of a template's successful jobs take longer than 95 % of them
 // did before, in the same projects.
 func (f *finder) slower(t int) {
 	before, after := f.durations(t, previous), f.durations(t, current)
@@ -77,14 +77,14 @@ func (f *finder) slower(t int) {
 		return
 	}
 	if f.limits[t] == notSlower {
-		f.ask(1, false, nil)
+		f.test(1, false, nil)
 		return
 	}
 	was, is := quantile(before, 0.95), quantile(after, 0.95)
 	strata, _ := f.byProject(t, aboveOf)
 	above := f.usage.templates[t].above
 	p := significance.Rose(strata, above[f.begin[previous]:f.begin[current]], above[f.begin[current]:f.end])
-	f.ask(p, true, func() Finding {
+	f.test(p, true, func() Finding {
 		found := f.about(t, Slower, P95, f.side(t, previous, was, int64(before.Count())), f.side(t, current, is, int64(after.Count()))) //nolint:gosec // jobs
 		longer := 0.0
 		for i := range f.usage.templates[t].pairs {
@@ -107,7 +107,7 @@ func (p *pair) longer() float64 {
 	return float64(after.okMicros) - float64(before.okMicros)/float64(before.okTimed)*float64(after.okTimed)
 }
 
-// flaky asks whether too many of a template's successes are another try.
+// flaky tests whether too many of a template's successes came after a failure of the same commit.
 func (f *finder) flaky(t int) {
 	after := f.ofTemplate(t, current)
 	if after.succeeded < MinRuns {
@@ -116,7 +116,7 @@ func (f *finder) flaky(t int) {
 	is := share(after.again, after.succeeded)
 	_, projects := f.byProject(t, againOf)
 	p := significance.Exceeds(flakyLimit, f.byDay(t, current, againOf), projects)
-	f.ask(p, *is > flakyLimit, func() Finding {
+	f.test(p, *is > flakyLimit, func() Finding {
 		before := f.ofTemplate(t, previous)
 		found := f.about(t, FlakyRuns, FlakyShare,
 			f.side(t, previous, share(before.again, before.succeeded), before.succeeded), f.side(t, current, is, after.succeeded))
@@ -128,8 +128,8 @@ func (f *finder) flaky(t int) {
 	})
 }
 
-// lostTime asks whether a template fails later than the others do, and whether it fails
-// more often.
+// lostTime tests whether a template fails later than other templates, and whether it fails more
+// often.
 func (f *finder) lostTime(t int) {
 	if f.late == nil {
 		f.estimate()
@@ -183,8 +183,8 @@ func (f *finder) logRatio(t int, of func(*sums) (num, den int64)) significance.E
 	return e
 }
 
-// standsOut asks whether a template's estimate does. What is above the usual, of the
-// microseconds that the estimate is about, is what it costs.
+// standsOut tests whether a template's estimate is an outlier. Its cost is the part above the usual
+// value, of the microseconds that the estimate is about.
 func (f *finder) standsOut(t int, of []significance.Estimate, measure Measure, micros func(*sums) float64, text string) {
 	one, others := of[t], []significance.Estimate{}
 	for i, e := range of {
@@ -203,7 +203,7 @@ func (f *finder) standsOut(t int, of []significance.Estimate, measure Measure, m
 		lost += all.lost
 	}
 	cost := micros(&after) * (1 - usual/is)
-	f.ask(p, is >= leastLateness*usual && cost >= leastLost*float64(lost), func() Finding {
+	f.test(p, is >= leastLateness*usual && cost >= leastLost*float64(lost), func() Finding {
 		before := f.ofTemplate(t, previous)
 		found := f.about(t, LostTime, measure, f.side(t, previous, nil, before.ended), f.side(t, current, &is, after.ended))
 		found.Before.Value = measured(measure, &before)

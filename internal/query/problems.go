@@ -1,8 +1,7 @@
-package api
+package query
 
 import (
 	"cmp"
-	"context"
 	"slices"
 	"time"
 
@@ -36,16 +35,6 @@ var problemOrders = map[string]func(a, b *problems.Problem) int{
 	"value":    func(a, b *problems.Problem) int { return cmp.Compare(a.Value, b.Value) },
 	"remedy":   func(a, b *problems.Problem) int { return cmp.Compare(a.Remedy, b.Remedy) },
 	"sender":   func(a, b *problems.Problem) int { return cmp.Compare(a.Sender, b.Sender) },
-}
-
-// problems answers what was wrong with reports.
-func (a *api) problems(ctx context.Context, r *request) (answer, error) {
-	all, err := a.Problems(ctx)
-	if err != nil {
-		return answer{}, err
-	}
-	p := CutProblems(all, r.query.Filter, r.cut, a.asker.Zone())
-	return answer{document: p, rows: p.Items, beyond: p.Total - p.Offset - len(p.Items)}, nil
 }
 
 // CutProblems is the part of the table of all problems that a filter and a cut ask for, with

@@ -1,24 +1,25 @@
-package kpi
+package findings
 
 import (
 	"cmp"
 	"context"
 	"slices"
 
+	"ci-jobs-metrics/internal/kpi"
 	"ci-jobs-metrics/internal/rollup"
 	"ci-jobs-metrics/internal/significance"
 )
 
-// usage is how projects use templates, in both parts that are compared. It is read after
-// the census, so it may have some jobs more.
+// usage is the second scan: how projects use templates, in both parts that are compared. It runs
+// after the first scan, so it may have a few more jobs.
 type usage struct {
-	templates []templateUse // by their numbers in the census
+	templates []templateUse // by their numbers in days
 	projects  []projectUse
 }
 
 // templateUse is one template.
 type templateUse struct {
-	numbers []int32 // by project, one more than the number of its pair
+	numbers []int32 // by project: the number of its pair, plus one
 	pairs   []pair
 	above   []significance.Count // by day: successful jobs above the former p95
 }
@@ -33,10 +34,10 @@ type projectUse struct {
 type pair struct {
 	project  int
 	parts    [2]sums
-	lately   bool // it ran just before the current part, in as many days as that has
+	lately   bool // it ran in the days just before the current part, as many as that has
 	last     int  // day
 	versions []versionUse
-	unsteady bool // it has more than maxVersions, which are not kept
+	unsteady bool // it has more than maxVersions; they are not kept
 }
 
 // versionUse is one version of it.
@@ -46,37 +47,37 @@ type versionUse struct {
 	jobs        [2]int64
 }
 
-// maxVersions is how many versions of a template are told apart in one project. One that
-// has more takes a new one every other day: it does not stay on any.
+// maxVersions is the largest number of versions of a template that are kept for one project. A
+// project with more takes a new version every other day: it doesn't stay on any.
 const maxVersions = 50
 
-// takeUsage reads it. What was found in the census says which part is which.
-func (f *finder) takeUsage(ctx context.Context, a *Asker) (*usage, error) {
+// scanUsage scans the two parts that choosePeriods chose.
+func (f *finder) scanUsage(ctx context.Context, a *kpi.Asker) (*usage, error) {
 	numbers := map[string]int{}
 	for t := range f.templates {
 		numbers[f.templates[t].name] = t
 	}
 	var u *usage
-	_, err := f.survey.sweep(ctx, a, f.first, func() func(*found) {
+	_, err := f.scan.From(ctx, a, f.first, func() func(*kpi.Cell) {
 		u = &usage{templates: make([]templateUse, len(f.templates))}
-		known, chosen := index{}, matches{patterns: f.filter.Projects}
-		return func(c *found) {
+		known, chosen := index{}, kpi.NewMatcher(f.filter.Projects)
+		return func(c *kpi.Cell) {
 			day := int(c.Day - f.first)
 			part := f.part(day)
 			t, ok := numbers[c.Template]
-			if part >= 0 && ok && chosen.match(c.Project, f.survey.texts) {
-				u.add(f, c, t, part, day, u.project(f.survey, c.Project, &known))
+			if part >= 0 && ok && chosen.Match(c.Project, f.scan.Texts()) {
+				u.add(f, c, t, part, day, u.project(f.scan, c.Project, &known))
 			}
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	u.sort(f.survey.texts)
+	u.sort(f.scan.Texts())
 	return u, nil
 }
 
-// sort is that of the census, for the same reason.
+// sort orders everything by name, for the same reason as days.sort.
 func (u *usage) sort(texts *rollup.Texts) {
 	for t := range u.templates {
 		pairs := u.templates[t].pairs
@@ -92,15 +93,15 @@ func (u *usage) sort(texts *rollup.Texts) {
 	}
 }
 
-func (u *usage) project(s *survey, number uint32, known *index) int {
+func (u *usage) project(s *kpi.Scan, number uint32, known *index) int {
 	i := known.of(number)
 	if i == len(u.projects) {
-		u.projects = append(u.projects, projectUse{name: s.texts.At(number)})
+		u.projects = append(u.projects, projectUse{name: s.Texts().At(number)})
 	}
 	return i
 }
 
-func (u *usage) add(f *finder, c *found, t, part, day, project int) {
+func (u *usage) add(f *finder, c *kpi.Cell, t, part, day, project int) {
 	u.projects[project].jobs[part] += int64(c.Count)
 	template := &u.templates[t]
 	p := template.pair(project)
@@ -108,7 +109,7 @@ func (u *usage) add(f *finder, c *found, t, part, day, project int) {
 	s.addCell(c.Cell)
 	p.last = max(p.last, day)
 	p.lately = p.lately || part == previous && day >= 2*f.begin[current]-f.end
-	if f.survey.texts.At(c.Version) != "" {
+	if f.scan.Texts().At(c.Version) != "" {
 		p.see(c.Version, day, part, int64(c.Count))
 	}
 	if f.limits[t] != notSlower && int(c.Status) == success {
@@ -151,8 +152,8 @@ func (p *pair) see(version uint32, day, part int, jobs int64) {
 	v.jobs[part] += jobs
 }
 
-// above counts the durations of a cell that are in a bucket behind the given one.
-func above(c *found, limit int) (count int64) {
+// above counts the durations of a cell that are in a bucket above the given one.
+func above(c *kpi.Cell, limit int) (count int64) {
 	var h rollup.Histogram
 	c.AddDurations(c.Cell, &h)
 	h.Each(func(index int, _ bool, n uint64) {
@@ -163,7 +164,7 @@ func above(c *found, limit int) (count int64) {
 	return count
 }
 
-// most names the projects that have the most of something, and some at all.
+// most names the projects that have most of something, without those that have nothing.
 func (u *usage) most(pairs []pair, of func(*pair) float64) []string {
 	type ranked struct {
 		name string

@@ -1,14 +1,15 @@
-package kpi
+package findings
 
 import (
 	"fmt"
 	"time"
 
+	"ci-jobs-metrics/internal/kpi"
 	"ci-jobs-metrics/internal/rollup"
 )
 
-// tests are what the tests are called.
-var tests = map[FindingKind]string{
+// tests are the names of the statistical tests.
+var tests = map[Kind]string{
 	LostTime:    "outlier among the templates, t of the random-effects prediction",
 	SuccessFell: "Cochran-Mantel-Haenszel by project, with dispersion, t",
 	Slower:      "Cochran-Mantel-Haenszel by project of runs above the former p95, with dispersion, t",
@@ -18,8 +19,8 @@ var tests = map[FindingKind]string{
 	Stopped:     "permutation of busy days",
 }
 
-// advice is what to look at.
-var advice = map[FindingKind]string{
+// advice is the first thing to do.
+var advice = map[Kind]string{
 	LostTime:    "Let what fails most fail first, and look at what its last failures have in common.",
 	SuccessFell: "Look at what its failures since then have in common, and what changed just before.",
 	Slower:      "Compare its distribution of durations with the former one: did all runs slow down, or some projects?",
@@ -30,10 +31,10 @@ var advice = map[FindingKind]string{
 }
 
 // about begins a finding about a template.
-func (f *finder) about(t int, kind FindingKind, measure Measure, before, after Side) Finding {
+func (f *finder) about(t int, kind Kind, measure Measure, before, after Side) Finding {
 	name := f.templates[t].name
 	filter := f.filter
-	filter.Templates = []Pattern{Exactly(name)}
+	filter.Templates = []kpi.Pattern{kpi.Exactly(name)}
 	found := Finding{
 		Kind: kind, Template: name, Projects: []string{}, Versions: []string{},
 		Measure: measure, Before: before, After: after,
@@ -61,4 +62,4 @@ func seconds(s float64) string {
 	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
 }
 
-func dayOf(day int) rollup.Day { return rollup.Day(day) } //nolint:gosec // of a census
+func dayOf(day int) rollup.Day { return rollup.Day(day) } //nolint:gosec // at most 1600

@@ -1,27 +1,27 @@
-package kpi
+package findings
 
 import (
 	"cmp"
 	"context"
 	"slices"
 
+	"ci-jobs-metrics/internal/kpi"
 	"ci-jobs-metrics/internal/rollup"
 )
 
-// A census is what is to be known of all jobs before they can be compared: of templates by
-// day, and on which days projects were busy. Days are counted from the first that was
-// scanned.
-type census struct {
-	asOf      AsOf
+// days is the first scan: templates by day, and the days on which projects were busy. Days are
+// counted from the first that was scanned.
+type days struct {
+	asOf      kpi.AsOf
 	first     rollup.Day
-	total     []int64 // jobs by day, of the projects that are chosen
+	total     []int64 // jobs by day, of the chosen projects
 	busy      []int   // projects by day, of all
 	templates []templateDays
 	projects  []projectDays
 }
 
-// templateDays is one template by days, and its durations by weeks, of which the first are
-// the first seven days.
+// templateDays is one template by days, and its durations by weeks. The first week is the first
+// seven days.
 type templateDays struct {
 	name  string
 	days  []sums
@@ -38,13 +38,13 @@ type projectDays struct {
 
 func (p *projectDays) isBusy(day int) bool { return p.busy[day/64]>>(day%64)&1 > 0 }
 
-// sums are what findings add up of some jobs.
+// sums are the sums over some jobs that findings need.
 type sums struct {
 	jobs, ended, bad, succeeded int64
-	again, wasted               int64 // wasted and other durations are in microseconds
-	lost                        int64 // by what is bad
+	again, wasted               int64 // wasted and the other durations are in microseconds
+	lost                        int64 // duration of the bad ones
 	okTimed, okMicros           int64
-	failedTimed, failedMicros   int64 // without what timed out
+	failedTimed, failedMicros   int64 // without those that timed out
 	above                       int64 // of okTimed, above the former p95
 }
 
@@ -86,18 +86,18 @@ func (s *sums) add(o *sums) {
 
 const daysPerWeek = 7
 
-// takeCensus goes over twice as many whole weeks as the period has, at least two.
-func (f *finder) takeCensus(ctx context.Context, a *Asker) (*census, error) {
-	s := f.survey
-	end := s.days[len(s.days)-1] + 1
-	weeks := max(len(s.days)/daysPerWeek, 1)
+// scanDays goes over twice as many whole weeks as the period has, at least two.
+func (f *finder) scanDays(ctx context.Context, a *kpi.Asker) (*days, error) {
+	s := f.scan
+	end := s.LastDay() + 1
+	weeks := max(s.Days()/daysPerWeek, 1)
 	n := 2 * weeks * daysPerWeek
-	c := &census{first: end - rollup.Day(n)} //nolint:gosec // at most 1600
+	c := &days{first: end - rollup.Day(n)} //nolint:gosec // at most 1600
 	var err error
-	c.asOf, err = s.sweep(ctx, a, c.first, func() func(*found) {
+	c.asOf, err = s.From(ctx, a, c.first, func() func(*kpi.Cell) {
 		c.begin(n)
-		known, chosen := index{}, matches{patterns: f.filter.Projects}
-		return func(cell *found) {
+		known, chosen := index{}, kpi.NewMatcher(f.filter.Projects)
+		return func(cell *kpi.Cell) {
 			if c.addProject(s, cell, &known, &chosen) {
 				c.addTemplate(s, cell)
 			}
@@ -107,26 +107,26 @@ func (f *finder) takeCensus(ctx context.Context, a *Asker) (*census, error) {
 	return c, err
 }
 
-// sort puts all in the order of names: that in which they were met differs from scan to scan,
-// and with it the last digits of what is added up.
-func (c *census) sort() {
+// sort orders everything by name. The order in which a scan meets names differs from scan to scan,
+// and with it the last digits of sums.
+func (c *days) sort() {
 	slices.SortFunc(c.templates, func(a, b templateDays) int { return cmp.Compare(a.name, b.name) })
 	slices.SortFunc(c.projects, func(a, b projectDays) int { return cmp.Compare(a.name, b.name) })
 }
 
-// begin forgets what an earlier attempt found.
-func (c *census) begin(days int) {
-	c.total, c.busy = make([]int64, days), make([]int, days)
+// begin forgets the results of an earlier attempt.
+func (c *days) begin(n int) {
+	c.total, c.busy = make([]int64, n), make([]int, n)
 	c.templates, c.projects = nil, nil
 }
 
-// addProject is false if the cell's project is not one that is chosen.
-func (c *census) addProject(s *survey, f *found, known *index, chosen *matches) bool {
+// addProject returns false if the filter does not choose the cell's project.
+func (c *days) addProject(s *kpi.Scan, f *kpi.Cell, known *index, chosen *kpi.Matcher) bool {
 	n, day := len(c.total), int(f.Day-c.first)
 	i := known.of(f.Project)
 	if i == len(c.projects) {
 		c.projects = append(c.projects, projectDays{
-			name: s.texts.At(f.Project), chosen: chosen.match(f.Project, s.texts),
+			name: s.Texts().At(f.Project), chosen: chosen.Match(f.Project, s.Texts()),
 			runs: make([]int64, n/daysPerWeek), busy: make([]uint64, n/64+1),
 		})
 	}
@@ -139,14 +139,14 @@ func (c *census) addProject(s *survey, f *found, known *index, chosen *matches) 
 	return p.chosen
 }
 
-func (c *census) addTemplate(s *survey, f *found) {
+func (c *days) addTemplate(s *kpi.Scan, f *kpi.Cell) {
 	n, day := len(c.total), int(f.Day-c.first)
-	for len(c.templates) <= f.template {
+	for len(c.templates) <= f.TemplateNumber {
 		c.templates = append(c.templates, templateDays{
-			s.names[len(c.templates)], make([]sums, n), make([]rollup.Histogram, n/daysPerWeek),
+			s.TemplateName(len(c.templates)), make([]sums, n), make([]rollup.Histogram, n/daysPerWeek),
 		})
 	}
-	t := &c.templates[f.template]
+	t := &c.templates[f.TemplateNumber]
 	t.days[day].addCell(f.Cell)
 	if int(f.Status) == success {
 		f.AddDurations(f.Cell, &t.weeks[day/daysPerWeek])
@@ -154,15 +154,10 @@ func (c *census) addTemplate(s *survey, f *found) {
 	c.total[day] += int64(f.Count)
 }
 
-// sweep visits all cells from a day to the end of the period.
-func (s *survey) sweep(ctx context.Context, a *Asker, from rollup.Day, begin func() func(*found)) (AsOf, error) {
-	return s.scan(ctx, a, rollup.Scan{Ranges: []rollup.Range{{From: s.calendar.First(from), To: s.Period.slots().To}}}, begin)
-}
-
-// An index numbers texts from 0 on, in the order in which they are met.
+// An index numbers texts from 0 on, in the order in which they appear.
 type index struct {
-	numbers []int32 // by the text's own, one more than it is; 0: not met
-	met     int32
+	numbers []int32 // by the text's number in the scan, plus one; 0: not seen
+	seen    int32
 }
 
 func (x *index) of(text uint32) int {
@@ -170,8 +165,8 @@ func (x *index) of(text uint32) int {
 		x.numbers = append(x.numbers, make([]int32, int(text)+1-len(x.numbers))...)
 	}
 	if x.numbers[text] == 0 {
-		x.met++
-		x.numbers[text] = x.met
+		x.seen++
+		x.numbers[text] = x.seen
 	}
 	return int(x.numbers[text]) - 1
 }

@@ -8,14 +8,18 @@ import (
 	"ci-jobs-metrics/internal/rollup"
 )
 
-// A survey goes over the jobs of a query: those of its period and of the one before.
-type survey struct {
+// A Scan goes over the cells of the roll-ups that a query is about: those of its period and of the
+// period before. Package findings uses it to go over other periods. A Scan serves one query, and
+// one goroutine.
+type Scan struct {
 	Query
 	calendar rollup.Calendar
 	observed [6]bool // statuses, by rank, that Stats.Durations are about
 	wanted   [6]bool // statuses that the filter lets through
 	days     []rollup.Day
 	points   []Point // of the series, without numbers
+	// comparable is set if the period before is recorded, so that the two can be compared.
+	comparable bool
 
 	ctx  context.Context // of the scan that goes on
 	stop func(error)     // ends it
@@ -24,18 +28,19 @@ type survey struct {
 	texts     *rollup.Texts
 	templates map[string]int // numbers of those that match, -1 of others
 	names     []string       // of templates, by number
-	projects  matches
-	versions  matches
+	projects  Matcher
+	versions  Matcher
 }
 
-func (a *Asker) newSurvey(q Query) (*survey, error) {
+// NewScan returns a Scan for a query. It fails if [Query.Check] does.
+func (a *Asker) NewScan(q Query) (*Scan, error) {
 	if q.Interval == "" {
 		q.Interval = Daily
 	}
 	if err := q.Check(); err != nil {
 		return nil, err
 	}
-	s := &survey{Query: q, calendar: a.ledger.Calendar()}
+	s := &Scan{Query: q, calendar: a.ledger.Calendar()}
 	for rank, status := range job.Statuses {
 		s.wanted[rank] = len(q.Filter.Statuses) == 0
 		for _, w := range q.Filter.Statuses {
@@ -55,7 +60,7 @@ func (a *Asker) newSurvey(q Query) (*survey, error) {
 	return s, nil
 }
 
-func (s *survey) makePoints() (points []Point) {
+func (s *Scan) makePoints() (points []Point) {
 	zone := s.calendar.Zone()
 	if s.Interval == Hourly {
 		for from := s.Period.From; from.Before(s.Period.To); from = from.Add(time.Hour) {
@@ -81,7 +86,7 @@ func earlier(a, b time.Time) time.Time {
 
 // ranges are what to scan: the previous period, and the period, by the hour if that is
 // wanted.
-func (s *survey) ranges() []rollup.Range {
+func (s *Scan) ranges() []rollup.Range {
 	ranges := []rollup.Range{s.Period.Previous().slots()}
 	if s.Interval == Daily {
 		return append(ranges, s.Period.slots())
@@ -92,37 +97,60 @@ func (s *survey) ranges() []rollup.Range {
 	return ranges
 }
 
-// A found cell is one that the query is about.
-type found struct {
+// A Cell is a cell of the roll-ups that the query is about, with its place in the answer.
+type Cell struct {
 	*rollup.View
 	*rollup.Cell
-	template int // number
-	period   int // previous or current
-	point    int // of the series
-	day      int // of the period
+	TemplateNumber int // see Scan.TemplateName
+	period         int // previous or current
+	point          int // of the series
+	day            int // of the period
 }
 
-// The periods of found cells, and of arrays by period.
+// The periods of cells, and of arrays by period.
 const (
 	previous = iota
 	current
 )
 
-// ask calls begin, and what that returns with every cell that the query is about. Both may
-// come to nothing and begin anew.
-func (s *survey) ask(ctx context.Context, a *Asker, begin func() func(*found)) (Meta, error) {
-	asOf, err := s.scan(ctx, a, rollup.Scan{Ranges: s.ranges(), Template: s.onlyTemplate()}, begin)
-	return s.meta(asOf), err
+// ask calls begin, and the function that begin returns with every cell that the query is about.
+// An attempt may come to nothing: then both begin again.
+func (s *Scan) ask(ctx context.Context, a *Asker, begin func() func(*Cell)) (Meta, error) {
+	asOf, err := s.run(ctx, a, rollup.Scan{Ranges: s.ranges(), Template: s.onlyTemplate()}, begin)
+	if err != nil {
+		return Meta{}, err
+	}
+	return s.Meta(ctx, a, asOf)
 }
 
-// scan is ask for other ranges than those of the query.
-func (s *survey) scan(ctx context.Context, a *Asker, scan rollup.Scan, begin func() func(*found)) (AsOf, error) {
+// Days is the number of days of the reporting time zone that the period touches.
+func (s *Scan) Days() int { return len(s.days) }
+
+// LastDay is the last of these days.
+func (s *Scan) LastDay() rollup.Day { return s.days[len(s.days)-1] }
+
+// Calendar is the calendar of the reporting time zone.
+func (s *Scan) Calendar() rollup.Calendar { return s.calendar }
+
+// Texts has the projects and versions that cells name by numbers. It is valid within an attempt.
+func (s *Scan) Texts() *rollup.Texts { return s.texts }
+
+// TemplateName returns the template that a cell names by its TemplateNumber.
+func (s *Scan) TemplateName(number int) string { return s.names[number] }
+
+// From goes over all cells from a day to the end of the period, as ask does.
+func (s *Scan) From(ctx context.Context, a *Asker, day rollup.Day, begin func() func(*Cell)) (AsOf, error) {
+	return s.run(ctx, a, rollup.Scan{Ranges: []rollup.Range{{From: s.calendar.First(day), To: s.Period.slots().To}}}, begin)
+}
+
+// run is ask for given ranges.
+func (s *Scan) run(ctx context.Context, a *Asker, scan rollup.Scan, begin func() func(*Cell)) (AsOf, error) {
 	limited, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	s.ctx, s.stop = limited, stop
 	last, err := a.ledger.Scan(limited, scan, func(texts *rollup.Texts) func(rollup.Part) {
 		s.texts, s.templates, s.names = texts, map[string]int{}, nil
-		s.projects, s.versions = matches{patterns: s.Filter.Projects}, matches{patterns: s.Filter.Versions}
+		s.projects, s.versions = Matcher{patterns: s.Filter.Projects}, Matcher{patterns: s.Filter.Versions}
 		visit := begin()
 		return func(p rollup.Part) { s.visit(&p, visit) }
 	})
@@ -132,25 +160,29 @@ func (s *survey) scan(ctx context.Context, a *Asker, scan rollup.Scan, begin fun
 	if err != nil {
 		return AsOf{}, err
 	}
-	// Not when it was asked: that would make different answers of equal ones.
+	// Not the time of the query: equal answers must have equal bytes.
 	received, err := a.ledger.Received(ctx, last)
 	return AsOf{last, received.In(s.calendar.Zone())}, err
 }
 
-func (s *survey) meta(asOf AsOf) Meta {
+// Meta returns the meta data of an answer.
+func (s *Scan) Meta(ctx context.Context, a *Asker, asOf AsOf) (Meta, error) {
 	zone := s.calendar.Zone()
 	in := func(p Period) Period { return Period{p.From.In(zone), p.To.In(zone)} }
+	since, err := a.RecordedSince(ctx)
+	s.comparable = len(s.Filter.Statuses) == 0 && s.Period.comparable(since)
 	return Meta{
-		AsOf:     asOf,
-		TimeZone: zone.String(),
-		Period:   in(s.Period),
-		Previous: in(s.Period.Previous()),
-		Filter:   s.Filter,
-	}
+		AsOf:          asOf,
+		RecordedSince: since,
+		TimeZone:      zone.String(),
+		Period:        in(s.Period),
+		Previous:      in(s.Period.Previous()),
+		Filter:        s.Filter,
+	}, err
 }
 
 // onlyTemplate is the one template that the query is about; empty if there may be more.
-func (s *survey) onlyTemplate() string {
+func (s *Scan) onlyTemplate() string {
 	if len(s.Filter.Templates) != 1 {
 		return ""
 	}
@@ -162,9 +194,9 @@ func (s *survey) onlyTemplate() string {
 // long to match.
 const lookEvery = 64
 
-func (s *survey) visit(p *rollup.Part, visit func(*found)) {
-	f := found{View: p.View, template: s.template(p.Template), period: min(p.Range, current)}
-	if f.template < 0 {
+func (s *Scan) visit(p *rollup.Part, visit func(*Cell)) {
+	f := Cell{View: p.View, TemplateNumber: s.template(p.Template), period: min(p.Range, current)}
+	if f.TemplateNumber < 0 {
 		return
 	}
 	if f.period == current {
@@ -179,14 +211,14 @@ func (s *survey) visit(p *rollup.Part, visit func(*found)) {
 			return // Scan finds out too
 		}
 		c := &p.Cells[i]
-		if s.wanted[c.Status] && s.projects.match(c.Project, s.texts) && s.versions.match(c.Version, s.texts) {
+		if s.wanted[c.Status] && s.projects.Match(c.Project, s.texts) && s.versions.Match(c.Version, s.texts) {
 			f.Cell = c
 			visit(&f)
 		}
 	}
 }
 
-func (s *survey) template(name string) int {
+func (s *Scan) template(name string) int {
 	n, ok := s.templates[name]
 	if !ok {
 		n = -1
@@ -199,13 +231,17 @@ func (s *survey) template(name string) int {
 	return n
 }
 
-// matches remember which texts match patterns.
-type matches struct {
+// A Matcher matches the numbered texts of a scan with patterns, and remembers the results.
+type Matcher struct {
 	patterns []Pattern
-	known    []int8 // by number of the text: 0 not known, 1 it does, -1 it does not
+	known    []int8 // by the text's number: 0 not known, 1 it matches, -1 it doesn't
 }
 
-func (m *matches) match(number uint32, texts *rollup.Texts) bool {
+// NewMatcher returns a Matcher. Without patterns every text matches.
+func NewMatcher(patterns []Pattern) Matcher { return Matcher{patterns: patterns} }
+
+// Match reports whether the text with the given number matches one of the patterns.
+func (m *Matcher) Match(number uint32, texts *rollup.Texts) bool {
 	if len(m.patterns) == 0 {
 		return true
 	}

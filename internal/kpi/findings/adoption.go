@@ -1,13 +1,14 @@
-package kpi
+package findings
 
 import (
 	"fmt"
 	"slices"
 
+	"ci-jobs-metrics/internal/kpi"
 	"ci-jobs-metrics/internal/significance"
 )
 
-// What matters, of use.
+// The least changes of use that are shown.
 const (
 	mostRuns     = 0.6     // of the former runs of a template that fades
 	mostProjects = 0.8     // of its former projects
@@ -18,15 +19,15 @@ const (
 	longer       = 2       // than its longest silence before
 )
 
-// fading asks whether projects run a template less often, of all that they run: a company
-// on holiday runs less of everything.
+// fading tests whether a template's share of its projects' jobs fell. It uses shares because a
+// company on holiday runs less of everything.
 func (f *finder) fading(t int) {
 	before, after := f.ofTemplate(t, previous), f.ofTemplate(t, current)
 	if expected := float64(before.jobs) * f.monthly(previous, 1) / f.monthly(current, 1); min(float64(before.jobs), expected) < MinRuns {
 		return
 	}
 	was, is := f.monthly(previous, float64(before.jobs)), f.monthly(current, float64(after.jobs))
-	// What rose when looking back fell.
+	// Rose with the parts exchanged tests for a fall.
 	p := significance.Rose(f.shares(t), f.sharesByDay(t, current), f.sharesByDay(t, previous))
 	old, now := f.side(t, previous, &was, before.jobs), f.side(t, current, &is, after.jobs)
 	lately := 0
@@ -36,7 +37,7 @@ func (f *finder) fading(t int) {
 		}
 	}
 	matters := is <= mostRuns*was && float64(now.Projects) <= mostProjects*float64(lately)
-	f.ask(p, matters, func() Finding {
+	f.test(p, matters, func() Finding {
 		found := f.about(t, Fading, RunsPerMonth, old, now)
 		found.RunsPerMonth = was - is
 		found.Projects = f.named(t, func(p *pair) float64 {
@@ -48,7 +49,7 @@ func (f *finder) fading(t int) {
 	})
 }
 
-// shares are a template's jobs of all that its projects run. Before is the current part.
+// shares are a template's jobs among all jobs of its projects. Before is the current part.
 func (f *finder) shares(t int) (strata []significance.Stratum) {
 	for i := range f.usage.templates[t].pairs {
 		p := &f.usage.templates[t].pairs[i]
@@ -69,8 +70,8 @@ func (f *finder) sharesByDay(t, part int) (counts []significance.Count) {
 	return counts
 }
 
-// outdated asks, for each version of a template, whether most projects that ran it have
-// moved to one that they took later, and some have not.
+// outdated tests, for each version of a template, whether most projects that ran it moved to a later
+// one, while some stayed.
 func (f *finder) outdated(t int) {
 	asked := map[uint32]bool{}
 	for i := range f.usage.templates[t].pairs {
@@ -83,10 +84,10 @@ func (f *finder) outdated(t int) {
 	}
 }
 
-// A move is how the projects that ran a version went on.
+// A move describes what the projects that ran a version did next.
 type move struct {
-	left   []int          // days on which those that moved took another one
-	next   map[uint32]int // how many of them run which now
+	left   []int          // days on which those that moved took another version
+	next   map[uint32]int // by version: how many of them run it now
 	runs   int64          // of those, in the current part
 	stayed []*pair
 	ran    int // projects that ran the version before
@@ -100,7 +101,7 @@ func (f *finder) outdatedVersion(t int, version uint32) {
 	if n > 0 && (n-1)/2 < len(m.left) {
 		half = m.left[(n-1)/2]
 	}
-	// Who did not run after the time in which to follow did not stay, but is not there.
+	// A project that ran nothing after the time to follow did not stay: it is gone.
 	m.stayed = slices.DeleteFunc(m.stayed, func(p *pair) bool { return half < f.end && p.last < half+grace })
 	old := m.old(version)
 	if min(m.runs, old[current]) < MinRuns {
@@ -108,11 +109,11 @@ func (f *finder) outdatedVersion(t int, version uint32) {
 	}
 	n = len(m.left) + len(m.stayed)
 	p := significance.Binomial(float64(n), float64(len(m.left)), 0.5)
-	f.ask(p, float64(len(m.left)) >= mostMoved*float64(n), func() Finding { return f.outdatedFinding(t, version, &m) })
+	f.test(p, float64(len(m.left)) >= mostMoved*float64(n), func() Finding { return f.outdatedFinding(t, version, &m) })
 }
 
-// movesFrom sorts the projects that ran a version by whether they moved. One that runs both,
-// or went back, did neither.
+// movesFrom divides the projects that ran a version into those that moved and those that stayed. A
+// project that runs both versions, or went back, is neither.
 func (f *finder) movesFrom(t int, version uint32) move {
 	m := move{next: map[uint32]int{}}
 	for i := range f.usage.templates[t].pairs {
@@ -137,8 +138,8 @@ func (f *finder) movesFrom(t int, version uint32) move {
 	return m
 }
 
-// leaves is the day on which a project first ran a version that it took later, -1 if there
-// is none, and the one that it took last.
+// leaves returns the day on which a project first ran a later version, -1 if it did not, and the
+// version that it took last.
 func (p *pair) leaves(from *versionUse) (day int, newest uint32) {
 	day = -1
 	last := from.first
@@ -157,7 +158,7 @@ func (p *pair) leaves(from *versionUse) (day int, newest uint32) {
 	return day, newest
 }
 
-// old are the runs of a version where it stayed, before and after.
+// old counts the runs of a version in the projects that stayed, before and after.
 func (m *move) old(version uint32) (runs [2]int64) {
 	for _, p := range m.stayed {
 		at := slices.IndexFunc(p.versions, func(v versionUse) bool { return v.version == version })
@@ -171,11 +172,11 @@ func (f *finder) outdatedFinding(t int, version uint32, m *move) Finding {
 	n := len(m.left) + len(m.stayed)
 	next, most := "", 0
 	for v, projects := range m.next {
-		if text := f.survey.texts.At(v); projects > most || projects == most && text < next {
+		if text := f.scan.Texts().At(v); projects > most || projects == most && text < next {
 			next, most = text, projects
 		}
 	}
-	old, runs := f.survey.texts.At(version), m.old(version)
+	old, runs := f.scan.Texts().At(version), m.old(version)
 	found := f.about(t, Outdated, OldShare,
 		f.side(t, previous, new(float64(m.ran)/float64(max(n, m.ran))), runs[previous]), f.side(t, current, new(float64(len(m.stayed))/float64(n)), runs[current]))
 	found.After.Projects, found.Before.Projects = len(m.stayed), m.ran
@@ -187,14 +188,14 @@ func (f *finder) outdatedFinding(t int, version uint32, m *move) Finding {
 		stayed[i] = *p
 	}
 	found.Projects = f.usage.most(stayed, func(p *pair) float64 { return float64(p.parts[current].jobs) })
-	found.Evidence.Filter.Versions = []Pattern{Exactly(old)}
+	found.Evidence.Filter.Versions = []kpi.Pattern{kpi.Exactly(old)}
 	found.Text = fmt.Sprintf("%d of %d projects still run %s of %s, which the others left, most of them for %s.",
 		len(m.stayed), n, old, found.Template, next)
 	return found
 }
 
-// stopped asks of each project of good size whether its silence at the end is longer than
-// chance makes it.
+// stopped tests, for each project with enough jobs, whether its silence at the end is longer than
+// chance explains.
 func (f *finder) stopped() {
 	working := f.workingDays()
 	for i := range f.projects {
@@ -203,16 +204,16 @@ func (f *finder) stopped() {
 		if !p.chosen || s.busy < leastBusy || s.runs < MinRuns || s.monthly() < MinRuns {
 			continue
 		}
-		// The first busy day is where its time begins, so it is not one of those drawn.
+		// The project's time begins with its first busy day, so that day is not drawn at random.
 		chance := significance.Gap(s.busy-1, s.days-1, s.silent)
-		f.ask(chance, s.silent >= leastSilence && s.silent >= longer*s.longest, func() Finding {
+		f.test(chance, s.silent >= leastSilence && s.silent >= longer*s.longest, func() Finding {
 			return f.stoppedFinding(p, &s)
 		})
 	}
 }
 
-// workingDays are those on which half as many projects are busy as on the usual day: no
-// weekends and holidays, on which a silence says nothing.
+// workingDays are the days on which at least half as many projects are busy as on the median day.
+// Weekends and holidays are left out: a silence on them means nothing.
 func (f *finder) workingDays() []bool {
 	var counts []int
 	for day := f.begin[previous]; day < f.end; day++ {
@@ -228,17 +229,17 @@ func (f *finder) workingDays() []bool {
 	return working
 }
 
-// A silence is how a project's time ends.
+// A silence describes a project's busy days and the time since the last one.
 type silence struct {
 	first, last int   // days on which it was busy
 	runs        int64 // in all of the time
 	busy        int   // working days on which it was busy
 	days        int   // working days from its first one on
 	silent      int   // those after its last run
-	longest     int   // other row of working days without a run
+	longest     int   // longest other sequence of working days without a run
 }
 
-// monthly is how many jobs it ran in 30 days until then.
+// monthly is the number of jobs in 30 days before the silence.
 func (s *silence) monthly() float64 { return float64(s.runs) * 30 / float64(s.last-s.first+1) }
 
 func (f *finder) silence(p *projectDays, working []bool) (s silence) {
@@ -268,7 +269,7 @@ func (f *finder) silence(p *projectDays, working []bool) (s silence) {
 func (f *finder) stoppedFinding(p *projectDays, s *silence) Finding {
 	then, since := f.period(s.first, s.last+1), f.period(s.last+1, f.end)
 	filter := f.filter
-	filter.Projects = []Pattern{Exactly(p.name)}
+	filter.Projects = []kpi.Pattern{kpi.Exactly(p.name)}
 	perMonth := s.monthly()
 	return Finding{
 		Kind: Stopped, Projects: []string{p.name}, Versions: []string{},

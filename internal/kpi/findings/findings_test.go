@@ -1,4 +1,4 @@
-package kpi_test
+package findings_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 
 	"ci-jobs-metrics/internal/history"
 	"ci-jobs-metrics/internal/kpi"
+	"ci-jobs-metrics/internal/kpi/findings"
 	"ci-jobs-metrics/internal/ledger"
 	"ci-jobs-metrics/internal/ledger/sqlite"
 )
@@ -62,9 +63,9 @@ func last(days int) kpi.Query {
 	return kpi.Query{Period: kpi.Period{From: findingsEnd.AddDate(0, 0, -days), To: findingsEnd}}
 }
 
-func findings(t testing.TB, a *kpi.Asker, q kpi.Query) *kpi.Findings {
+func find(t testing.TB, a *kpi.Asker, q kpi.Query) *findings.Answer {
 	t.Helper()
-	f, err := a.Findings(context.Background(), q)
+	f, err := findings.Find(context.Background(), a, q)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,21 +88,21 @@ func company(t testing.TB, seed uint64, planted bool) (history.Shape, *kpi.Asker
 }
 
 // kinds say what is to be found of a story.
-var kinds = map[string]kpi.FindingKind{
-	history.Slower: kpi.Slower, history.Failing: kpi.SuccessFell, history.Flaky: kpi.FlakyRuns,
-	history.Costly: kpi.LostTime, history.Rollout: kpi.Outdated, history.Outdated: kpi.Outdated,
-	history.Fading: kpi.Fading, history.Stopped: kpi.Stopped,
+var kinds = map[string]findings.Kind{
+	history.Slower: findings.Slower, history.Failing: findings.SuccessFell, history.Flaky: findings.FlakyRuns,
+	history.Costly: findings.LostTime, history.Rollout: findings.Outdated, history.Outdated: findings.Outdated,
+	history.Fading: findings.Fading, history.Stopped: findings.Stopped,
 }
 
-// tells says whether a finding is the one of a story.
-func tells(f *kpi.Finding, p *history.Plant) bool {
+// isStory reports whether a finding is about a planted story.
+func isStory(f *findings.Finding, p *history.Plant) bool {
 	switch p.Kind {
 	case history.Stopped:
-		return f.Kind == kpi.Stopped && slices.Equal(f.Projects, []string{p.Project})
+		return f.Kind == findings.Stopped && slices.Equal(f.Projects, []string{p.Project})
 	case history.Outdated:
-		return f.Kind == kpi.Outdated && f.Template == p.Template && f.Versions[0] == p.Version && slices.Contains(f.Projects, p.Project)
+		return f.Kind == findings.Outdated && f.Template == p.Template && f.Versions[0] == p.Version && slices.Contains(f.Projects, p.Project)
 	case history.Rollout:
-		return f.Kind == kpi.Outdated && f.Template == p.Template && f.Versions[1] == p.Version
+		return f.Kind == findings.Outdated && f.Template == p.Template && f.Versions[1] == p.Version
 	}
 	return f.Kind == kinds[p.Kind] && f.Template == p.Template
 }
@@ -113,7 +114,7 @@ func TestPlanted(t *testing.T) {
 			t.Parallel()
 			s, a := company(t, seed, true)
 			for _, days := range periods {
-				found := findings(t, a, last(days))
+				found := find(t, a, last(days))
 				t.Logf("seed %2d, last %d days, %d tested:%s", seed, days, found.Tested, ranks(t, found, s.Plants()))
 				for i := range found.Items {
 					proved(t, a, &found.Items[i])
@@ -125,11 +126,11 @@ func TestPlanted(t *testing.T) {
 }
 
 // ranks says at which rank each story was found.
-func ranks(t *testing.T, found *kpi.Findings, plants []history.Plant) (table string) {
+func ranks(t *testing.T, found *findings.Answer, plants []history.Plant) (table string) {
 	t.Helper()
 	lowest := -1
 	for _, p := range plants {
-		rank := slices.IndexFunc(found.Items, func(f kpi.Finding) bool { return tells(&f, &p) })
+		rank := slices.IndexFunc(found.Items, func(f findings.Finding) bool { return isStory(&f, &p) })
 		if rank < 0 {
 			t.Errorf("not found: %s", p.Text)
 		}
@@ -137,7 +138,7 @@ func ranks(t *testing.T, found *kpi.Findings, plants []history.Plant) (table str
 		table += fmt.Sprintf(" %s %d", p.Kind, rank+1)
 	}
 	for i, f := range found.Items {
-		if slices.ContainsFunc(plants, func(p history.Plant) bool { return tells(&f, &p) }) {
+		if slices.ContainsFunc(plants, func(p history.Plant) bool { return isStory(&f, &p) }) {
 			continue
 		}
 		table += fmt.Sprintf("; not planted %s %d", f.Kind, i+1)
@@ -158,8 +159,8 @@ func filtered(t *testing.T, a *kpi.Asker, plants []history.Plant) {
 		} else {
 			q.Filter.Projects = []kpi.Pattern{kpi.Exactly(p.Project)}
 		}
-		found := findings(t, a, q)
-		if !slices.ContainsFunc(found.Items, func(f kpi.Finding) bool { return tells(&f, &p) }) {
+		found := find(t, a, q)
+		if !slices.ContainsFunc(found.Items, func(f findings.Finding) bool { return isStory(&f, &p) }) {
 			t.Errorf("not found with a filter: %s", p.Text)
 		}
 		for _, f := range found.Items {
@@ -179,7 +180,7 @@ func TestUnplanted(t *testing.T) {
 				t.Parallel()
 				_, a := company(t, seed, false)
 				for _, days := range periods {
-					found := findings(t, a, last(days))
+					found := find(t, a, last(days))
 					t.Logf("seed %2d, last %d days: %d of %d tested", seed, days, len(found.Items), found.Tested)
 					for _, f := range found.Items {
 						t.Logf("%s: %s (q %.3g)", f.Kind, f.Text, f.Q)
@@ -190,7 +191,7 @@ func TestUnplanted(t *testing.T) {
 			})
 		}
 	})
-	if share := float64(wrong.Load()) / float64(answers.Load()); share > kpi.FalseDiscoveries {
+	if share := float64(wrong.Load()) / float64(answers.Load()); share > findings.FalseDiscoveries {
 		t.Errorf("%d of %d answers have a finding where there is nothing", wrong.Load(), answers.Load())
 	}
 }
