@@ -40,7 +40,7 @@ func TestDocumentsCode(t *testing.T) {
 				}
 			case "toml":
 				for _, s := range harness.ParseRunner(t, where, "[[runners]]\n"+code).Runners[0].Kubernetes.Services {
-					harness.CheckExporterAccepts(t, where, s.Command)
+					harness.CheckService(t, where, s)
 				}
 			case "sh":
 				harness.CheckShell(t, where, code)

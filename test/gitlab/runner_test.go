@@ -38,7 +38,7 @@ func TestRunnerServices(t *testing.T) {
 		if len(services) != 1 || services[0].Name == "" || !slices.Equal(services[0].Entrypoint, []string{"/exporter"}) {
 			t.Fatalf("services %+v", services)
 		}
-		harness.CheckExporterAccepts(t, services[0].Name, services[0].Command)
+		harness.CheckService(t, services[0].Name, services[0])
 	}
 	once := readRunner(t, "docker-once.config.toml").Runners[0].Docker
 	program, _ := readCI(t, harness.GitLabDir+"shell.gitlab-ci.yml")["default"].(map[any]any)

@@ -78,8 +78,19 @@ func ParseRunner(t *testing.T, where, text string) *RunnerConfig {
 	return &config
 }
 
-// CheckExporterAccepts wants the exporter to accept the arguments. In a pod nobody reads its
-// complaints.
+// CheckService fails the test unless the exporter accepts the arguments of a runner's service, and the
+// service's container gets a name that begins with svc-: from version 17.9 on, GitLab Runner names it
+// after the alias, and versions up to 18.5 fail the job when a container with another name ends.
+func CheckService(t *testing.T, where string, s RunnerService) {
+	t.Helper()
+	if !strings.HasPrefix(s.Alias, "svc-") {
+		t.Errorf("%s: the alias %q does not begin with svc-", where, s.Alias)
+	}
+	CheckExporterAccepts(t, where, s.Command)
+}
+
+// CheckExporterAccepts fails the test unless the exporter accepts the arguments. In a pod its log has
+// no readers.
 func CheckExporterAccepts(t *testing.T, where string, args []string) {
 	t.Helper()
 	cmd := exec.Command(Program(t, "exporter"), append([]string{"--once"}, args...)...)
