@@ -97,6 +97,10 @@ footprint: ## Measure the exporter's size, memory and speed beside a minimal pro
 dashboards: ## Write the JSON of the Grafana dashboards in deploy/grafana anew
 	cd deploy/grafana && $(GO) run .
 
+.PHONY: contact-sheet
+contact-sheet: ## Save screenshots of all pages in bin/screenshots, and one picture of all of them
+	$(GO) test ./test/page -count=1 -run '^(TestPages|TestPageFills|TestPageOfManyTemplates)$$' -screenshots
+
 .PHONY: screenshots
 screenshots: ## Make the images of the README in docs/img anew, from made-up history
 	@mkdir -p docs/img

@@ -20,14 +20,14 @@ import (
 	"ci-jobs-metrics/test/internal/harness/browser"
 )
 
-var images = flag.String("images", "", "where TestImages leaves the images of the README (make screenshots); empty: it is left out")
+var images = flag.String("images", "", "the directory in which TestImages saves the images of the README (make screenshots); empty: the test is skipped")
 
-// The images of the README are the pages as they are, over the history to look at.
+// TestImages saves the images of the README: pages of the made-up company.
 func TestImages(t *testing.T) {
 	if *images == "" {
 		t.Skip("make screenshots makes them")
 	}
-	receiver := withHistory(t, demoHistory)
+	receiver := withDemo(t)
 	b := browser.NewTab(t, receiver)
 	for _, image := range []struct {
 		name, path, theme string
@@ -51,8 +51,8 @@ func TestImages(t *testing.T) {
 	b.CheckComplaints(t, "images")
 }
 
-// small is a picture in the 256 colours that it has most of, which is all but some shades
-// at the edges of letters.
+// small returns a picture in its 256 most frequent colours. It loses only some shades at the
+// edges of letters.
 func small(t *testing.T, picture []byte) []byte {
 	t.Helper()
 	full, err := png.Decode(bytes.NewReader(picture))

@@ -3,12 +3,15 @@ package page_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,12 +28,19 @@ import (
 	"ci-jobs-metrics/test/internal/harness/browser"
 )
 
-// withHistory is a service that has recorded what fill does, and runs.
+// withHistory returns a running receiver on a ledger with the jobs that fill records.
 func withHistory(t *testing.T, fill func(record func([]ledger.Entry) ([]ledger.Outcome, error)) error) *harness.Receiver {
 	t.Helper()
 	receiver := harness.NewReceiver(t)
+	fillLedger(t, receiver.Ledger, fill)
+	receiver.Start(t)
+	return receiver
+}
+
+func fillLedger(t *testing.T, path string, fill func(record func([]ledger.Entry) ([]ledger.Outcome, error)) error) {
+	t.Helper()
 	ctx := context.Background()
-	store, err := sqlite.Open(ctx, receiver.Ledger, time.Now(), slog.New(slog.DiscardHandler))
+	store, err := sqlite.Open(ctx, path, time.Now(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,13 +54,40 @@ func withHistory(t *testing.T, fill func(record func([]ledger.Entry) ([]ledger.O
 	if err := l.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
-	receiver.Start(t)
-	return receiver
 }
 
-// demoHistory is the history to look at.
-func demoHistory(record func([]ledger.Entry) ([]ledger.Outcome, error)) error {
-	return history.Demo(time.Now()).Fill(context.Background(), record, nil)
+var (
+	demoOnce   sync.Once
+	demoLedger string // a directory; TestMain removes it
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	browser.Close()
+	_ = os.RemoveAll(demoLedger)
+	os.Exit(code)
+}
+
+// withDemo returns a running receiver on its own copy of the ledger of make demo: three months
+// of a made-up company.
+func withDemo(t *testing.T) *harness.Receiver {
+	t.Helper()
+	demoOnce.Do(func() {
+		dir, err := os.MkdirTemp("", "demo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		demoLedger = dir
+		fillLedger(t, filepath.Join(dir, "ledger.db"), func(record func([]ledger.Entry) ([]ledger.Outcome, error)) error {
+			return history.Demo(time.Now()).Fill(context.Background(), record, nil)
+		})
+	})
+	receiver := harness.NewReceiver(t)
+	if err := os.CopyFS(filepath.Dir(receiver.Ledger), os.DirFS(demoLedger)); err != nil {
+		t.Fatal(err)
+	}
+	receiver.Start(t)
+	return receiver
 }
 
 // misreport sends what the page of problems is for.
@@ -82,32 +119,49 @@ var looks = []struct{ name, path string }{
 	{"refused", "/?last=soon"},
 }
 
-// Every page, in both themes, on telephones, laptops and walls: nothing complains, nothing
-// is cut off, and nobody is kept out.
+// TestPages opens every page in both themes, as wide as a telephone, a laptop and a wall. There
+// are no complaints, nothing is cut off, and axe-core finds no barrier.
 func TestPages(t *testing.T) {
-	receiver := withHistory(t, demoHistory)
+	t.Parallel()
+	receiver := withDemo(t)
 	misreport(t, receiver)
-	b := browser.NewTab(t, receiver)
-	b.Expected = "400 (Bad Request)"
 	barriers := browser.Axe(t)
-	for _, width := range []int{360, 1280, 3840} {
-		for _, theme := range []string{"light", "dark"} {
-			b.SetView(t, width, theme)
-			for _, look := range looks {
-				where := fmt.Sprintf("%s-%d-%s", look.name, width, theme)
-				b.Open(t, look.path)
-				b.CheckLayout(t, where)
-				b.Screenshot(t, where)
-				if width < 3840 {
-					b.CheckAccessible(t, barriers, where)
-				}
+	t.Run("views", func(t *testing.T) {
+		for _, width := range []int{360, 1280, 3840} {
+			for _, theme := range []string{"light", "dark"} {
+				t.Run(fmt.Sprintf("%d-%s", width, theme), func(t *testing.T) {
+					t.Parallel()
+					b := browser.NewTab(t, receiver)
+					b.Expected = "400 (Bad Request)"
+					b.SetView(t, width, theme)
+					for _, look := range looks {
+						where := fmt.Sprintf("%s-%d-%s", look.name, width, theme)
+						b.Open(t, look.path)
+						b.CheckLayout(t, where)
+						screenshot(t, b, where)
+						if width < 3840 {
+							b.CheckAccessible(t, barriers, where)
+						}
+					}
+				})
 			}
 		}
+	})
+	if *screenshots {
+		contactSheet(t, browser.NewTab(t, receiver))
 	}
-	contactSheet(t, b)
 }
 
-// contactSheet puts all screenshots beside each other, to be looked at together.
+var screenshots = flag.Bool("screenshots", false, "save screenshots of all pages in bin/screenshots (make contact-sheet)")
+
+func screenshot(t *testing.T, b *browser.Tab, name string) {
+	t.Helper()
+	if *screenshots {
+		b.Screenshot(t, name)
+	}
+}
+
+// contactSheet saves one picture with all screenshots.
 func contactSheet(t *testing.T, b *browser.Tab) {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(browser.ScreenshotDir, "*-*-*.png"))
@@ -133,13 +187,14 @@ func contactSheet(t *testing.T, b *browser.Tab) {
 
 // Without a job the page says what to do, and fills by itself when that is done.
 func TestPageFills(t *testing.T) {
+	t.Parallel()
 	receiver := harness.NewReceiver(t)
 	receiver.Start(t)
 	b := browser.NewTab(t, receiver)
 	b.SetView(t, 1280, "light")
 	b.Open(t, "/")
 	b.CheckLayout(t, "empty")
-	b.Screenshot(t, "empty-1280-light")
+	screenshot(t, b, "empty-1280-light")
 	b.CheckAccessible(t, browser.Axe(t), "empty")
 	b.Click(t, `[data-copy]`)
 	b.WaitFor(t, `/Copied|Selected/.test(document.querySelector('[data-copy]').textContent)`)
@@ -148,12 +203,13 @@ func TestPageFills(t *testing.T) {
 	}
 	b.WaitFor(t, `document.querySelector('.tile data')?.value === '1'`)
 	b.CheckLayout(t, "filled")
-	b.Screenshot(t, "filled-1280-light")
+	screenshot(t, b, "filled-1280-light")
 }
 
 // A visit: look for a template, sort, go into it, look at a chart, and come back.
 func TestPageVisit(t *testing.T) {
-	receiver := withHistory(t, demoHistory)
+	t.Parallel()
+	receiver := withDemo(t)
 	b := browser.NewTab(t, receiver)
 	b.SetView(t, 1280, "light")
 	b.Open(t, "/?last=90d")
@@ -189,7 +245,8 @@ func TestPageVisit(t *testing.T) {
 
 // Charts tell their numbers to the pointer and to the keyboard, and lead to a part of the period.
 func TestPageCharts(t *testing.T) {
-	receiver := withHistory(t, demoHistory)
+	t.Parallel()
+	receiver := withDemo(t)
 	b := browser.NewTab(t, receiver)
 	b.SetView(t, 1280, "light")
 	b.Open(t, "/template?name=dotnet_test")
@@ -228,7 +285,8 @@ func drag(t *testing.T, b *browser.Tab, from, to, y float64) {
 // The theme is remembered, and charts are drawn anew in it; reloading leaves readers where
 // they are.
 func TestPageSettings(t *testing.T) {
-	receiver := withHistory(t, demoHistory)
+	t.Parallel()
+	receiver := withDemo(t)
 	b := browser.NewTab(t, receiver)
 	b.SetView(t, 1280, "light")
 	b.Open(t, "/")
@@ -278,6 +336,7 @@ var hostileNames = []string{
 
 // Ten thousand templates, some of them with names that mean harm, are a table as any other.
 func TestPageOfManyTemplates(t *testing.T) {
+	t.Parallel()
 	receiver := withHistory(t, func(record func([]ledger.Entry) ([]ledger.Outcome, error)) error {
 		now := time.Now()
 		for batch := range 10 {
@@ -303,7 +362,7 @@ func TestPageOfManyTemplates(t *testing.T) {
 			b.Open(t, path)
 			where := fmt.Sprintf("many%d-%d-dark", i, width)
 			b.CheckLayout(t, where)
-			b.Screenshot(t, where)
+			screenshot(t, b, where)
 		}
 		for i, name := range hostileNames {
 			for _, kind := range []string{"template", "project"} {
@@ -314,7 +373,7 @@ func TestPageOfManyTemplates(t *testing.T) {
 				}
 				b.CheckLayout(t, where)
 				if i == 0 || i == 5 {
-					b.Screenshot(t, where)
+					screenshot(t, b, where)
 				}
 			}
 		}

@@ -19,12 +19,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	requests "github.com/chromedp/cdproto/network"
 	tab "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/security"
+	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
 
 	"ci-jobs-metrics/test/internal/harness"
@@ -54,15 +56,59 @@ CanvasRenderingContext2D.prototype.fillText = function (text, x, y, ...rest) {
   return fillText.call(this, text, x, y, ...rest);
 };`
 
+// chromium returns the one browser of a package of tests, which ends with their process. Each
+// tab is in a browser context of its own, so tabs share no settings.
+func chromium(t *testing.T) context.Context {
+	browserOnce.Do(func() {
+		options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("chromium"), chromedp.NoSandbox)
+		ctx, _ := chromedp.NewExecAllocator(context.Background(), options...)
+		ctx, _ = chromedp.NewContext(ctx)
+		if err := chromedp.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		browserContext = ctx
+	})
+	if browserContext == nil {
+		t.Fatal("Chromium did not start: see the test before")
+	}
+	return browserContext
+}
+
+// window opens a window of its own browser context, until the test ends.
+func window(t *testing.T) target.ID {
+	t.Helper()
+	c := chromedp.FromContext(chromium(t))
+	ctx := cdp.WithExecutor(browserContext, c.Browser)
+	id, err := target.CreateBrowserContext().WithDisposeOnDetach(true).Do(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = target.DisposeBrowserContext(id).Do(ctx) })
+	tab, err := target.CreateTarget("about:blank").WithBrowserContextID(id).WithNewWindow(true).Do(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tab
+}
+
+var (
+	browserOnce    sync.Once
+	browserContext context.Context
+)
+
+// Close ends the browser. TestMain of a package that opens tabs calls it.
+func Close() {
+	if browserContext != nil {
+		_ = chromedp.Cancel(browserContext)
+	}
+}
+
 // NewTab opens a tab for the pages of a receiver, until the test ends.
 func NewTab(t *testing.T, receiver *harness.Receiver) *Tab {
 	t.Helper()
 	harness.NeedProgram(t, "chromium")
 	b := &Tab{host: receiver.Address}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath("chromium"), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()))
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
+	ctx, cancel := chromedp.NewContext(chromium(t), chromedp.WithTargetID(window(t)))
 	t.Cleanup(cancel)
 	b.ctx, cancel = context.WithTimeout(ctx, 5*time.Minute)
 	t.Cleanup(cancel)
@@ -222,7 +268,7 @@ func Axe(t *testing.T) string {
 func (b *Tab) CheckAccessible(t *testing.T, axe, where string) {
 	t.Helper()
 	b.Run(t, chromedp.Evaluate(axe, nil))
-	for _, found := range Value[[]string](t, b, `axe.run().then((r) => r.violations.flatMap((v) =>
+	for _, found := range Value[[]string](t, b, `axe.run({ resultTypes: ['violations'] }).then((r) => r.violations.flatMap((v) =>
 		v.nodes.slice(0, 3).map((n) => v.id + ': ' + n.failureSummary.replace(/\s+/g, ' ') + ' ' + n.html.slice(0, 200))))`) {
 		t.Errorf("%s: %s", where, found)
 	}
