@@ -1,7 +1,6 @@
 package steps
 
 import (
-	"bytes"
 	"io"
 	"net/http"
 	"runtime"
@@ -22,8 +21,6 @@ const (
 	freeJobs = 10
 	// jobsAtATime is for how many more jobs room is claimed at a time.
 	jobsAtATime = 50
-	// perParameter is about what one parameter of a form takes.
-	perParameter = 100
 )
 
 // A budget is how many bytes are left, and whose turn it is to use the processors.
@@ -119,14 +116,6 @@ func (c *claim) forCopy(body []byte) error {
 		return nil
 	}
 	return c.need(int64(len(body)))
-}
-
-// forForm claims room for what may be made of a form.
-func (c *claim) forForm(body []byte) error {
-	if len(body) <= freeBody {
-		return nil
-	}
-	return c.need(int64(len(body)) + int64(bytes.Count(body, []byte("&")))*perParameter)
 }
 
 func (c *claim) need(bytes int64) error {

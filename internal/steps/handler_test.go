@@ -425,45 +425,7 @@ func FuzzSteps(f *testing.F) {
 		for i := range d.recorded {
 			checkJob(t, &d.recorded[i])
 		}
-		if isGet {
-			checkQuery(t, query)
-		}
 	})
-}
-
-// checkQuery wants the short way of reading a query, where it is taken, to lead where
-// the long one does. A parameter in upper case is nothing that the short way takes.
-func checkQuery(t *testing.T, query string) {
-	t.Helper()
-	short, long := newDoor(), newDoor()
-	r := httptest.NewRequest(http.MethodGet, "/steps", nil)
-	r.URL.RawQuery = query
-	_, answer := short.ask(t, r)
-	r.URL.RawQuery += "&ODD=1"
-	if _, want := long.ask(t, r); answer != want || !slices.Equal(short.recorded, long.recorded) {
-		t.Fatalf("%q leads to %s%+v, the long way to %s%+v", query, answer, short.recorded, want, long.recorded)
-	}
-}
-
-func TestQueryShortAndLong(t *testing.T) {
-	for _, query := range []string{
-		"name=n&project=p&status=success",
-		"name=dotnet%20build&project=a%2Fb&status=failed&started=2026-03-01T11:58:00+01:00&id=1&id=2",
-		"name=a+b&project=%3B&status=canceled&unknown=%41&unknown2=a;b",
-		"&&name=n&=x&project=p&status=success&",
-		"name=&name=n&project=p&status=success",
-		"name=n&name=%zz&project=p&status=success",
-		"other=%zz&name=n&project=p&status=success",
-		"name=n%&project=p&status=success",
-		"name&project=p&status=success",
-		"n%61me=n&project=p&status=success",
-		"Name=n&project=p&status=success&name=m",
-		"name=n;project=p&status=success",
-		"name=%E2%98%83&project=p=q&status=success&finished=&version=1&job=j&url=https://x&stage=s&ref=r&sha=f&pipeline=1&runner=r&source=s&duration=1",
-		"",
-	} {
-		checkQuery(t, query)
-	}
 }
 
 // checkJob holds a recorded job against what package job promises.
