@@ -30,11 +30,11 @@ func (d *document) familyOf(v view, k kind, template uint32) *family {
 func (d *document) describe(of nameOf) family {
 	if of.view == labelledView && of.kind == counter {
 		return family{metric: "cijob_runs_total", labelled: true,
-			help: "Finished CI jobs, by the template they ran, their project and how they ended."}
+			help: "Finished CI jobs, by template, project and status."}
 	}
 	if of.view == labelledView {
 		return family{metric: "cijob_duration_seconds", kind: histogram, labelled: true,
-			help: "How long finished CI jobs took, by the template they ran and how they ended."}
+			help: "Duration of finished CI jobs in seconds, by template and status."}
 	}
 	n := name(d.symbols.list[of.template].text)
 	if of.kind == counter {

@@ -43,31 +43,31 @@ func newHealth() *health {
 	h := &health{
 		registry: exposition.NewRegistry(),
 		origin:   prometheus.NewRegistry(),
-		recorded: counter("jobs_recorded_total", "Finished jobs that were recorded."),
+		recorded: counter("jobs_recorded_total", "Jobs recorded."),
 		duplicates: counter("jobs_duplicate_total",
-			"Finished jobs that were reported again under an id that counts already."),
+			"Reports of jobs whose id was recorded before, such as retries."),
 		late: counter("jobs_late_total",
-			"Duplicates that knew how the job ended after it had been recorded as unknown."),
-		rejected: counterVec("problems_rejected_total", "What finished jobs were rejected for, by reason.", "reason"),
-		warned:   counterVec("problems_warned_total", "What finished jobs were recorded in spite of, by reason.", "reason"),
+			"Duplicates with a status, of jobs that were recorded as unknown."),
+		rejected: counterVec("problems_rejected_total", "Reasons for which jobs were rejected, by reason.", "reason"),
+		warned:   counterVec("problems_warned_total", "Warnings about recorded jobs, by reason.", "reason"),
 		refused: counterVec("requests_refused_total",
-			"Requests to /steps of which nothing was recorded, by reason: starting, queue_full, busy and ledger are to be sent again.", "reason"),
+			"Requests to /steps that were refused as a whole, by reason. Senders retry after starting, queue_full, busy and ledger.", "reason"),
 		commits: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace,
 			Name:      "commit_duration_seconds",
-			Help:      "How long commits to the ledger took. Each holds the jobs that had gathered.",
+			Help:      "Duration of commits to the ledger, in seconds. A commit holds the jobs that have gathered.",
 			Buckets:   prometheus.ExponentialBuckets(0.0005, 2, 14), // 0.5 ms to 4 s
 		}),
 		turnedAway: counter("connections_refused_total",
-			"Connections that were closed because too many were in the middle of a request."),
-		questions: counterVec("questions_total", "Questions to /api/v1, and of pages, that were computed, by question.", "question"),
+			"Connections that were closed because too many clients were in the middle of a request."),
+		questions: counterVec("questions_total", "Queries of /api/v1 and of pages that were computed, by query.", "question"),
 		answering: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: namespace,
 			Name:      "question_duration_seconds",
-			Help:      "How long questions to /api/v1 took, with the wait for their turn.",
+			Help:      "Duration of queries of /api/v1 and of pages, in seconds, the wait for a free slot included.",
 			Buckets:   prometheus.ExponentialBuckets(0.001, 2, 15), // 1 ms to 16 s
 		}),
-		failures: counter("commit_failures_total", "Commits to the ledger that failed; nothing of them was recorded."),
+		failures: counter("commit_failures_total", "Commits to the ledger that failed. None of their jobs was recorded."),
 	}
 	for _, reason := range job.Rejections {
 		h.rejected.WithLabelValues(string(reason))
@@ -92,8 +92,8 @@ func newHealth() *health {
 // watchDoor adds what is known of connections.
 func (h *health) watchDoor(c *connections) {
 	h.registry.MustRegister(
-		gauge("connections", "Connections that are open.", func() float64 { return float64(c.open.Load()) }),
-		gauge("connections_limit", "From how many on connections are closed while they wait for their next request.",
+		gauge("connections", "Open connections.", func() float64 { return float64(c.open.Load()) }),
+		gauge("connections_limit", "Number of connections above which those that wait for their next request are closed.",
 			func() float64 { return float64(c.limit) }),
 	)
 }
@@ -103,28 +103,28 @@ func (h *health) watch(l *ledger.Ledger) {
 	created := func() float64 { return unixSeconds(l.Created()) }
 	h.origin.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "cijob_ledger_created_timestamp_seconds",
-		Help: "When the ledger was made that these jobs are in, in Unix time.",
+		Help: "Unix time at which the ledger of these jobs was created, in seconds.",
 	}, created))
 	h.registry.MustRegister(
-		gauge("ledger_created_timestamp_seconds", "When the ledger was made, in Unix time.", created),
-		gauge("queue_jobs", "Finished jobs that wait to be recorded.",
+		gauge("ledger_created_timestamp_seconds", "Unix time at which the ledger was created, in seconds.", created),
+		gauge("queue_jobs", "Jobs that wait to be recorded.",
 			func() float64 { return float64(l.Stats().Waiting) }),
-		gauge("queue_capacity_jobs", "How many finished jobs may wait, half of them from small requests, before requests are answered 503.",
+		gauge("queue_capacity_jobs", "Number of jobs that may wait, half of them from small requests. Further requests are answered 503.",
 			func() float64 { return 2 * ledger.MaxQueue }),
-		gauge("ledger_writable", "Whether finished jobs can be recorded (1) or were refused by the disk when it was last tried (0).",
+		gauge("ledger_writable", "1 if jobs can be recorded, 0 if the disk refused the last attempt.",
 			func() float64 { return number(l.Writable()) }),
-		gauge("ledger_size_bytes", "How large the ledger is.",
+		gauge("ledger_size_bytes", "Size of the ledger, in bytes.",
 			func() float64 { return space(l).used }),
-		gauge("ledger_free_bytes", "How much larger its disk lets the ledger grow; NaN if that is not known.",
+		gauge("ledger_free_bytes", "Free space for the ledger on its disk, in bytes; NaN if it is not known.",
 			func() float64 { return space(l).free }),
-		gauge("label_sets", "Sets of template, project, status and added labels that the jobs' counters have.",
+		gauge("label_sets", "Label sets of the job counters: combinations of template, project, status and added labels.",
 			func() float64 { return float64(l.Stats().Runs) }),
-		gauge("label_sets_limit", "From how many label sets on new values count as "+totals.Other+".",
+		gauge("label_sets_limit", "Number of label sets above which new values count as "+totals.Other+".",
 			func() float64 { return float64(l.Stats().MaxSets) }),
 		folded("added", l, func(f totals.Folded) uint64 { return f.Labels }),
 		folded("project", l, func(f totals.Folded) uint64 { return f.Projects }),
 		folded("template", l, func(f totals.Folded) uint64 { return f.Templates }),
-		gauge("last_job_timestamp_seconds", "When the last finished job was received, in Unix time; 0 if none was.",
+		gauge("last_job_timestamp_seconds", "Unix time at which the last job was received, in seconds; 0 before the first job.",
 			func() float64 { return unixSeconds(l.Stats().LastJob) }),
 	)
 }
@@ -213,7 +213,7 @@ func folded(label string, l *ledger.Ledger, count func(totals.Folded) uint64) pr
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Namespace:   namespace,
 		Name:        "jobs_folded_total",
-		Help:        "Finished jobs that count as " + totals.Other + " because the budget of label sets is used up, by the widest label that they lost.",
+		Help:        "Jobs that count as " + totals.Other + " because the budget of label sets is used up, by the widest label that they lost.",
 		ConstLabels: prometheus.Labels{"label": label},
 	}, func() float64 { return float64(count(l.Stats().Folded)) })
 }

@@ -54,7 +54,7 @@ func TestAPIDocument(t *testing.T) {
 				run(line)
 			}
 		case "json":
-			_, before, _ := strings.Cut(string(text), "RFC 9457). `")
+			_, before, _ := strings.Cut(string(text), "For example,\n`")
 			line, _, _ := strings.Cut(before, "`")
 			if got := run(line); got != code {
 				t.Errorf("%s says\n%s", line, got)
