@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"ci-jobs-metrics/internal/steps"
 	"ci-jobs-metrics/internal/steps/client"
+	"ci-jobs-metrics/internal/steps/wire"
 )
 
 // Limits of what is sent at a time, and of what waits to be sent.
@@ -23,7 +23,7 @@ const (
 )
 
 // A Sender makes one attempt to deliver items, as client.Client.Send does.
-type Sender func(context.Context, []json.RawMessage) (steps.Answer, error)
+type Sender func(context.Context, []json.RawMessage) (wire.Answer, error)
 
 // A Delivery sends items until the receiver has recorded them or refused them for
 // good. Its methods may be called from several goroutines.

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"ci-jobs-metrics/internal/job"
-	"ci-jobs-metrics/internal/steps"
 	"ci-jobs-metrics/internal/steps/client"
+	"ci-jobs-metrics/internal/steps/wire"
 )
 
 const (
@@ -30,7 +30,7 @@ type reporter struct {
 }
 
 // delivered returns how many of the items the receiver rejected.
-func (r *reporter) delivered(batch []Item, answer steps.Answer) (rejected int) {
+func (r *reporter) delivered(batch []Item, answer wire.Answer) (rejected int) {
 	attrs := []any{"recorded", answer.Recorded, "duplicates", answer.Duplicates}
 	if len(batch) == 1 {
 		attrs = append(attrs, "name", batch[0].Name, "id", batch[0].ID)

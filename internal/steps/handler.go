@@ -1,6 +1,6 @@
 // Package steps is the wire of /steps: what senders say of finished jobs comes in
 // as a query, a form, a JSON object, an array or NDJSON; an [Answer] goes out, or a
-// [ProblemDocument] if nothing was recorded.
+// [ProblemDetails] if nothing was recorded.
 //
 // The handler decodes, lets package job check each item, hands the good ones to
 // whoever records them (the receiver passes its ledger), and answers only when they
@@ -247,7 +247,7 @@ func Unavailable(w http.ResponseWriter, reason error) {
 
 // writeProblem is the one place where an error becomes a status.
 func writeProblem(w http.ResponseWriter, err error) {
-	p := ProblemDocument{Type: "about:blank", Status: http.StatusInternalServerError, Detail: err.Error()}
+	p := ProblemDetails{Type: "about:blank", Status: http.StatusInternalServerError, Detail: err.Error()}
 	var (
 		request *requestError
 		nothing *errNothingGood

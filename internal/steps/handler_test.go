@@ -222,7 +222,7 @@ func TestRefusedRequests(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := newDoor()
 			response, body := d.ask(t, test.request)
-			var p steps.ProblemDocument
+			var p steps.ProblemDetails
 			if err := json.Unmarshal([]byte(body), &p); err != nil {
 				t.Fatal(err)
 			}
@@ -354,7 +354,7 @@ func TestManyProblems(t *testing.T) {
 func TestAllBad(t *testing.T) {
 	d := newDoor()
 	response, body := d.ask(t, get("name=n&status=success&project=$CI_PROJECT_PATH"))
-	var p steps.ProblemDocument
+	var p steps.ProblemDetails
 	if err := json.Unmarshal([]byte(body), &p); err != nil || response.StatusCode != http.StatusBadRequest {
 		t.Fatalf("%s: %s", response.Status, body)
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"ci-jobs-metrics/internal/job"
-	"ci-jobs-metrics/internal/steps"
+	"ci-jobs-metrics/internal/steps/wire"
 )
 
 // An Error is an answer that is not the delivery of the items.
@@ -39,36 +39,36 @@ func (e *Error) Final() bool {
 
 // readAnswer reads what came back. Its error is an *Error, unless the connection
 // broke.
-func readAnswer(r *http.Response) (steps.Answer, error) {
+func readAnswer(r *http.Response) (wire.Answer, error) {
 	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {
 	case r.StatusCode >= 200 && r.StatusCode < 300:
 		return readDelivered(r, mediaType)
 	case r.StatusCode >= 300 && r.StatusCode < 400:
-		return steps.Answer{}, redirected(r)
+		return wire.Answer{}, redirected(r)
 	}
 	e := &Error{Status: r.StatusCode, RetryAfter: retryAfter(r.Header.Get("Retry-After"), time.Now())}
 	e.Reason, e.Rejected = readReason(r.Body, mediaType)
-	return steps.Answer{}, e
+	return wire.Answer{}, e
 }
 
-// readDelivered accepts only what steps.Handler answers.
-func readDelivered(r *http.Response, mediaType string) (steps.Answer, error) {
-	if mediaType != steps.TypeJSON {
-		return steps.Answer{}, stranger(r.StatusCode, mediaType)
+// readDelivered accepts only what package steps answers.
+func readDelivered(r *http.Response, mediaType string) (wire.Answer, error) {
+	if mediaType != wire.TypeJSON {
+		return wire.Answer{}, stranger(r.StatusCode, mediaType)
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxAnswer))
 	if err != nil {
-		return steps.Answer{}, fmt.Errorf("read the answer: %w", err)
+		return wire.Answer{}, fmt.Errorf("read the answer: %w", err)
 	}
 	var is struct {
 		Recorded   *int `json:"recorded"`
 		Duplicates *int `json:"duplicates"`
 	}
-	var answer steps.Answer
+	var answer wire.Answer
 	if json.Unmarshal(body, &is) != nil || is.Recorded == nil || is.Duplicates == nil ||
 		json.Unmarshal(body, &answer) != nil {
-		return steps.Answer{}, stranger(r.StatusCode, "other JSON")
+		return wire.Answer{}, stranger(r.StatusCode, "other JSON")
 	}
 	return answer, nil
 }
@@ -95,9 +95,9 @@ func redirected(r *http.Response) *Error {
 func readReason(body io.Reader, mediaType string) (string, []job.Problem) {
 	const without = "the answer gives no reason"
 	switch mediaType {
-	case "application/problem+json", steps.TypeJSON:
+	case "application/problem+json", wire.TypeJSON:
 		text, _ := io.ReadAll(io.LimitReader(body, maxAnswer)) // half a reason is better than none
-		var p steps.ProblemDocument
+		var p wire.ProblemDetails
 		if json.Unmarshal(text, &p) != nil {
 			return without, nil
 		}

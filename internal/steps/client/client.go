@@ -2,7 +2,7 @@
 // that package steps serves.
 //
 // JSON objects come in through [Client.Send], go out as one POST of an array, and
-// what became of them comes back as a [steps.Answer]. Each call is one attempt;
+// what became of them comes back as a [wire.Answer]. Each call is one attempt;
 // its error says whether another one can help ([Error.Final]) and when
 // ([Error.RetryAfter]). Whoever sends (the exporter) decides about retries, for
 // which every item should carry an id.
@@ -26,7 +26,7 @@ import (
 	"sync"
 	"time"
 
-	"ci-jobs-metrics/internal/steps"
+	"ci-jobs-metrics/internal/steps/wire"
 )
 
 // Limits of one attempt.
@@ -186,18 +186,18 @@ func (c *Client) Close() {
 // Answer lists as rejected, by their index in items. A refusal is an [*Error]; any
 // other error means that there was no whole answer, and the items may or may not
 // have been recorded.
-func (c *Client) Send(ctx context.Context, items []json.RawMessage) (steps.Answer, error) {
+func (c *Client) Send(ctx context.Context, items []json.RawMessage) (wire.Answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout, fmt.Errorf("no answer within %v", c.timeout))
 	defer cancel()
 	ctx, over := c.chance(ctx, items)
 	defer over()
 	by, authorization, err := c.refresh()
 	if err != nil {
-		return steps.Answer{}, err
+		return wire.Answer{}, err
 	}
 	request, err := c.request(ctx, items)
 	if err != nil {
-		return steps.Answer{}, err
+		return wire.Answer{}, err
 	}
 	if authorization != "" {
 		request.Header.Set("Authorization", authorization)
@@ -253,15 +253,15 @@ func (c *Client) chance(ctx context.Context, items []json.RawMessage) (attempt c
 	return traced, func() { cancel(nil) }
 }
 
-func attempt(ctx context.Context, by *http.Client, request *http.Request) (steps.Answer, error) {
+func attempt(ctx context.Context, by *http.Client, request *http.Request) (wire.Answer, error) {
 	response, err := by.Do(request)
 	if err != nil {
-		return steps.Answer{}, explain(ctx, err)
+		return wire.Answer{}, explain(ctx, err)
 	}
 	defer response.Body.Close()
 	answer, err := readAnswer(response)
 	if err != nil {
-		return steps.Answer{}, explain(ctx, err)
+		return wire.Answer{}, explain(ctx, err)
 	}
 	return answer, nil
 }
@@ -289,8 +289,8 @@ func (c *Client) request(ctx context.Context, items []json.RawMessage) (*http.Re
 	if err != nil {
 		return nil, err
 	}
-	request.Header.Set("Content-Type", steps.TypeJSON)
-	request.Header.Set("Accept", steps.TypeJSON)
+	request.Header.Set("Content-Type", wire.TypeJSON)
+	request.Header.Set("Accept", wire.TypeJSON)
 	if c.userAgent != "" {
 		request.Header.Set("User-Agent", c.userAgent)
 	}

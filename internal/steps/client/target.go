@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"ci-jobs-metrics/internal/steps"
+	"ci-jobs-metrics/internal/steps/wire"
 )
 
 // ParseTarget turns what people write for a receiver into the address of its
@@ -37,8 +37,8 @@ func ParseTarget(target string) (*url.URL, error) {
 		return nil, fmt.Errorf("receiver %q: %w", u.Redacted(), err)
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
-	if !strings.HasSuffix(u.Path, steps.Path) {
-		u.Path += steps.Path
+	if !strings.HasSuffix(u.Path, wire.Path) {
+		u.Path += wire.Path
 	}
 	u.RawPath, u.Fragment = "", ""
 	return u, nil
