@@ -106,8 +106,9 @@ func (f field) in(r *job.Report) *string {
 		return &r.Pipeline
 	case runnerField:
 		return &r.Runner
+	default: // source; a caller never passes noField
+		return &r.Source
 	}
-	return &r.Source
 }
 
 // needed reports whether a job without the field would mean nothing, or count twice.

@@ -17,6 +17,7 @@ import (
 )
 
 const (
+	// SingleSenders is the number of senders of single jobs.
 	SingleSenders = 32
 	singlePause   = 20 * time.Millisecond // from one request to the next, unless the answer takes longer
 	// repetition is how many jobs of a batch have one new job among them. The others repeat
