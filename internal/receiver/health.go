@@ -67,7 +67,7 @@ func newHealth() *health {
 			Help:      "Duration of queries of /api/v1 and of pages, in seconds, the wait for a free slot included.",
 			Buckets:   prometheus.ExponentialBuckets(0.001, 2, 15), // 1 ms to 16 s
 		}),
-		failures: counter("commit_failures_total", "Commits to the ledger that failed. None of their jobs was recorded."),
+		failures: counter("commit_failures_total", "Commits to the ledger that failed. Their jobs were not recorded."),
 	}
 	for _, reason := range job.Rejections {
 		h.rejected.WithLabelValues(string(reason))
