@@ -118,7 +118,7 @@ func (d *demo) crash(ctx context.Context, r *receiver) error {
 	if !wait(ctx, 1500*time.Millisecond) {
 		return nil
 	}
-	d.say("receiver", "SIGKILL. Whoever is about to report tries again from now on")
+	d.say("receiver", "SIGKILL. Exporters retry from now on")
 	r.kill()
 	wait(ctx, time.Second)
 	return r.start(ctx)
@@ -130,7 +130,7 @@ func (d *demo) show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.title("What that added to GET /metrics/jobs, without the buckets of histograms")
+	d.title("Added to GET /metrics/jobs, without the buckets of histograms")
 	counted := 0.0
 	series, values := counters(page)
 	for _, name := range series {

@@ -53,11 +53,11 @@ func parse(args []string) (*config, error) {
 	c.flags.SetOutput(io.Discard) // run says it, in its own way
 	c.flags.Usage = func() {}
 	c.flags.DurationVar(&c.shutdownTimeout, "shutdown-timeout", exporter.DefaultShutdownTimeout,
-		"how long to go on trying to deliver after SIGTERM")
+		"how long to keep trying to deliver after SIGTERM")
 	c.flags.BoolVar(&c.reportMissing, "report-missing", false,
-		"report a job of which no file was seen as unknown, also without CI_METRICS_NAME")
+		"report a job without a file as unknown, also without CI_METRICS_NAME")
 	c.flags.BoolVar(&c.once, "once", false,
-		"deliver the file as it is now, trying for --shutdown-timeout, and exit:\n      0 if all of it is recorded, 1 if not")
+		"deliver the present file, trying for --shutdown-timeout, and exit:\n      0 if everything is recorded, 1 if not")
 	c.flags.StringVar(&c.proxy, "proxy", "",
 		"`URL` of an HTTP or SOCKS5 proxy; HTTP_PROXY of the environment is not used")
 	c.flags.StringVar(&c.caFile, "tls-ca-file", "",
@@ -111,7 +111,7 @@ func (c *config) check(positional []string) (err error) {
 	case c.deleteAfter < 0:
 		return fmt.Errorf("--delete-after=%v must not be negative", c.deleteAfter)
 	case !c.directory && (c.stateFile != "" || c.deleteAfter != 0):
-		return fmt.Errorf("--state-file and --delete-after are for a directory, but %q is none: end it in / if it is to be one", c.path)
+		return fmt.Errorf("--state-file and --delete-after need a directory, but %q is a file: end the path in / for a directory", c.path)
 	}
 	if c.proxy != "" {
 		if c.proxyURL, err = client.ParseProxy(c.proxy); err != nil {

@@ -20,19 +20,19 @@ const usage = `Usage: exporter [flags] <file-path> <receiver-hostname>
 
 const about = usage + `
 Waits for the file in which a CI job writes how it ended, and sends it to the
-receiver, which counts each job once. It waits without using CPU, sends as soon as
-the file is complete, retries until it is delivered, and stays until SIGTERM: run it
-as a service container of the job's pod.
+receiver, which counts each job once. It uses no CPU while it waits, sends as soon
+as the file is complete, retries until it is delivered, and stays until SIGTERM.
+Run it as a service container of the job's pod.
 
   <file-path>          the file, also if it or its directory isn't there yet.
                        Regular, at most 1 MiB; symbolic links out of its directory
                        are not followed.
   <directory>/         for several jobs: each <job id>.json in it is one job's file.
-                       What was delivered is remembered in .delivered beside them;
-                       no file is deleted without --delete-after.
+                       It remembers deliveries in .delivered in the directory, and
+                       deletes no file without --delete-after.
   <receiver-hostname>  host, host:port or URL of the receiver
 
-In .gitlab-ci.yml, in the template whose use is to be counted:
+In .gitlab-ci.yml, in the template to count:
 
   variables:
     CI_METRICS_NAME: dotnet_build
@@ -42,27 +42,27 @@ In .gitlab-ci.yml, in the template whose use is to be counted:
     - mkdir -p "${file%/*}"
     - echo "{\"job_id\":\"$CI_JOB_ID\",\"status\":\"$CI_JOB_STATUS\"}" > "$file"
 
-(deploy/gitlab has one that says more, and survives a umask of 077), and
-beside the job: exporter /builds/.metrics/metrics.json RECEIVER
+(deploy/gitlab has an after_script with more fields that also works with umask 077).
+Beside the job: exporter /builds/.metrics/metrics.json RECEIVER
 
-The file holds one JSON object, an array of them, or one per line. More may be
-appended or the file written anew at any time; each item is sent once. Fields:
+The file holds one JSON object, an array of objects, or one object on each line. It
+may be appended to or rewritten at any time; each item is sent once. Fields:
 
-  status    success, failed, canceled, skipped, timedout or unknown; the only one
-            that has no default
-  name      what to count; default $CI_METRICS_NAME or $CI_JOB_NAME
+  status    success, failed, canceled, skipped, timedout or unknown; the only
+            field without a default
+  name      the name to count; default $CI_METRICS_NAME or $CI_JOB_NAME
   project   default $CI_PROJECT_PATH
   started   RFC 3339; default $CI_JOB_STARTED_AT
-  finished  RFC 3339; default when the file was written
+  finished  RFC 3339; default: the time at which the file was written
   duration  seconds; default finished - started
   id        the same id counts once; default <server>/<job id>/<name>
-  job_id    of the job that wrote the file; if it isn't $CI_JOB_ID the item is a
-            left-over of another job and is ignored
+  job_id    of the job that wrote the file; if it isn't $CI_JOB_ID, the item was
+            left over by another job and is ignored
   version, job, url, stage, ref, sha, pipeline, runner, source
             default CI_METRICS_VERSION, CI_JOB_NAME, CI_JOB_URL, CI_JOB_STAGE, ...
 
-A job with CI_METRICS_NAME that ends without a file that can be read (timeout,
-eviction) is reported as unknown.
+A job with CI_METRICS_NAME that ends without a readable file (timeout, eviction) is
+reported as unknown.
 
 Flags, before or after the arguments:
 
@@ -86,11 +86,11 @@ func help() string {
 		fmt.Fprintf(&b, "  %-38s --%s\n", twin(name), name)
 	}
 	b.WriteString(`
-Exit codes: 0 all was delivered, or refused by the receiver for good; 1 something was
-not delivered, or the file could not be read to its end (with --once: also if
-something was refused, or is not JSON); the log says what; 2 wrong arguments, on a
-terminal or with --once: elsewhere it says so and waits for SIGTERM, because a
-container that exits can fail the job.
+Exit codes: 0 everything was delivered, or finally refused by the receiver; 1 something
+was not delivered, or the file could not be read to its end (with --once: also if
+something was refused, or is not JSON), and the log gives the reason; 2 wrong
+arguments, on a terminal or with --once. Otherwise wrong arguments are logged and the
+exporter waits for SIGTERM, because a container that exits can fail the job.
 `)
 	return b.String()
 }

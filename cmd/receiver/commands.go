@@ -64,7 +64,7 @@ usage: {{.App.Name}} [<flags>]
 {{.App.Help|Wrap 0}}
 Flags:
 {{range .App.Commands}}{{if .Default}}{{join $.Context.Flags .Flags|FlagsToTwoColumns|FormatTwoColumns}}{{end}}{{end}}
-Commands, which take --ledger too; {{.App.Name}} <command> --help says more:
+Commands, which also take --ledger ({{.App.Name}} <command> --help has details):
 {{range .App.Commands}}{{if ne .Name "help"}}  {{.Name}}{{template "Arguments" .}}
 {{.Help|Wrap 4}}{{end}}{{end}}
 {{- end -}}
@@ -75,21 +75,21 @@ var usageFunctions = template.FuncMap{"join": slices.Concat[[]*kingpin.FlagModel
 // addCommands adds the commands that work on a ledger, and returns them by their
 // names.
 func addCommands(app *kingpin.Application, name *string) map[string]command {
-	verify := app.Command("verify", "Check a ledger and say what was found: the file, every job, and the stored totals against the jobs. "+
-		"It changes nothing, and may run while a receiver serves. Exits 1 if something is wrong.")
+	verify := app.Command("verify", "Check a ledger and report the result: the file, every job, and the stored totals against the jobs. "+
+		"It changes nothing, and may run beside a receiver. Exits 1 if it finds a problem.")
 
-	backup := app.Command("backup", "Copy a ledger, also while a receiver serves: with every job that was acknowledged before.")
-	to := backup.Arg("TO", "The file to make, which must not exist yet; - writes to stdout.").Required().String()
+	backup := app.Command("backup", "Copy a ledger, also while a receiver uses it. The copy has every job that was acknowledged before.")
+	to := backup.Arg("TO", "The file to create, which must not exist yet; - writes to stdout.").Required().String()
 
-	restore := app.Command("restore", "Put a backup in place of the ledger, while no receiver uses it. The counters are those of the backup then.")
+	restore := app.Command("restore", "Replace the ledger by a backup, while no receiver uses it. The counters are then those of the backup.")
 	from := restore.Arg("FROM", "The file of the backup.").Required().String()
-	replace := restore.Flag("replace", "Also if there is a ledger already. It is kept beside the new one, under another name.").Bool()
+	replace := restore.Flag("replace", "Restore also if there is a ledger already. It is kept beside the new one, under another name.").Bool()
 
-	forget := app.Command("forget", "Take the counters of a template or a project out of the metrics, to make room for others, while no receiver uses the ledger. "+
-		"They start anew at 0 with the next job, which is a reset that rate() and increase() see. The jobs stay, and so do the histograms of a project's templates; a template's go.")
+	forget := app.Command("forget", "Remove the counters of a template or a project from the metrics, to make room for others, while no receiver uses the ledger. "+
+		"With the next job they begin again at 0, a counter reset that rate() and increase() handle. The jobs stay. The histograms of a project's templates stay too; those of a template are removed.")
 	var template, project optional
-	forget.Flag("template", "The template, as the label template says it.").SetValue(&template)
-	forget.Flag("project", "The project, as the label project says it. With --template: only that template's counters there, and no histograms.").SetValue(&project)
+	forget.Flag("template", "The template, exactly as in the label template.").SetValue(&template)
+	forget.Flag("project", "The project, exactly as in the label project. With --template: only that template's counters in the project, and no histograms.").SetValue(&project)
 
 	return map[string]command{
 		forget.FullCommand(): func(ctx context.Context, stdout, stderr io.Writer) error {
@@ -211,14 +211,14 @@ func runRestore(ctx context.Context, name, from string, replace bool, stdout, st
 	fmt.Fprintf(stdout, "Ledger %s is restored from %s: made %s, up to job %s.\n",
 		path, from, restored.Created.Format(time.RFC3339), grouped(restored.Last))
 	if restored.Kept != "" {
-		fmt.Fprintf(stdout, "What was there is kept as %s.\n", restored.Kept)
+		fmt.Fprintf(stdout, "The previous ledger is kept as %s.\n", restored.Kept)
 	}
 	return nil
 }
 
 func runForget(ctx context.Context, name string, template, project optional, stdout, stderr io.Writer) error {
 	if !template.given && !project.given {
-		return errors.New("forget: say what: --template=NAME, --project=PATH, or both")
+		return errors.New("forget: nothing to forget is given: add --template=NAME, --project=PATH, or both")
 	}
 	if template.given && template.value == "" || project.given && project.value == "" {
 		return errors.New("forget: --template or --project is empty, such as by a variable that is not set: give it a value, or leave it out")

@@ -98,7 +98,7 @@ func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) 
 	o := &receiver.Options{}
 	app.Flag("ledger", "Where jobs are recorded: sqlite:PATH. Default: sqlite:ci-jobs-metrics.db in the working directory.").
 		Default("sqlite:ci-jobs-metrics.db").PlaceHolder("sqlite:PATH").StringVar(&o.Ledger)
-	serve := app.Command(serveCommand, "Take jobs at /steps and show them at /metrics, at / and at /api/v1; what it does without a command.").Default()
+	serve := app.Command(serveCommand, "Take jobs at /steps and show them at /metrics, at / and at /api/v1. This is the default command.").Default()
 	o.Web = &web.FlagConfig{
 		WebListenAddresses: serve.Flag("web.listen-address", "Where to listen, such as :8080 or 127.0.0.1:8080. Repeatable.").
 			Default(":80").PlaceHolder(":80").Strings(),
@@ -106,23 +106,23 @@ func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) 
 			Default("").PlaceHolder("FILE").String(),
 		WebSystemdSocket: new(bool),
 	}
-	serve.Flag("web.max-connections", "How many clients may be connected. Beyond, connections that wait for their next request are closed.").
+	serve.Flag("web.max-connections", "Largest number of connections. Above it, connections that wait for their next request are closed.").
 		Default(strconv.Itoa(receiver.DefaultMaxConnections)).SetValue(&whole{"web.max-connections", &o.MaxConnections})
 	retention := period{"ledger.retention", model.Duration(ledger.DefaultRetention)}
-	serve.Flag("ledger.retention", "How long jobs, and the ids that keep them from counting twice, are kept after they were received, such as 90d. Totals are kept for ever.").
+	serve.Flag("ledger.retention", "How long jobs, and the ids that keep them from counting twice, are kept after receipt, such as 90d. Totals are kept for ever.").
 		Default("90d").SetValue(&retention)
-	buckets := serve.Flag("metrics.buckets", "Upper bounds of the duration histograms in seconds. Changing them discards the histograms, which start anew. Default: 60,120,300,600,900,1200.").
+	buckets := serve.Flag("metrics.buckets", "Upper bounds of the duration histograms in seconds. A change discards the histograms, which then begin again. Default: 60,120,300,600,900,1200.").
 		Default("60,120,300,600,900,1200").PlaceHolder("60,120,...").String()
-	serve.Flag("metrics.label", "Label to add to the labelled metrics: "+strings.Join(totals.LabelNames(), ", ")+". Repeatable; in the environment one a line. Every value of it makes series of its own.").
+	serve.Flag("metrics.label", "Label to add to the labelled metrics: "+strings.Join(totals.LabelNames(), ", ")+". Repeatable; in the environment, one on each line. Every value makes its own series.").
 		PlaceHolder("LABEL").StringsVar(&o.Totals.Labels)
-	serve.Flag("metrics.max-series", "How many sets of template, project, status and added labels the metrics may have; each is one series, and a histogram is nine more for each template, status and added label. Beyond, new values count as "+totals.Other+": of added labels first, then projects, then templates; those have room for a tenth as many, 600 at least.").
+	serve.Flag("metrics.max-series", "Largest number of label sets (template, project, status and added labels) of the metrics. Each is one series; a histogram is nine more for each template, status and added label. Above it, new values count as "+totals.Other+": first added labels, then projects, then templates. Label sets with it have room for a tenth as many, at least 600.").
 		Default(strconv.Itoa(totals.DefaultMaxSets)).SetValue(&whole{"metrics.max-series", &o.Totals.MaxSets})
-	serve.Flag("metrics.families", "Which views of the jobs /metrics shows: named (ci_<name>_total), labelled (cijob_runs_total), or both.").
+	serve.Flag("metrics.families", "Views of the jobs at /metrics: named (ci_<name>_total), labelled (cijob_runs_total), or both.").
 		Default(string(exposition.Both)).SetValue(&o.Families)
-	zone := serve.Flag("kpi.time-zone", "Whose days the page and the answers at /api/v1 have: a name of the IANA database, such as Europe/Berlin. Another one applies to the past as well.").
+	zone := serve.Flag("kpi.time-zone", "Time zone of the days on the page and at /api/v1: a name of the IANA database, such as Europe/Berlin. A change applies to the past as well.").
 		Default("UTC").String()
 	kpiRetention := period{"kpi.retention", model.Duration(ledger.DefaultRollupRetention)}
-	serve.Flag("kpi.retention", "How far back the page and the answers at /api/v1 reach, such as 800d: not less than --ledger.retention.").
+	serve.Flag("kpi.retention", "How far back the page and /api/v1 reach, such as 800d; at least --ledger.retention.").
 		Default("800d").SetValue(&kpiRetention)
 	logConfig := addLogFlags(serve, stderr)
 	addEnvironment(app)

@@ -9,7 +9,7 @@ import (
 // overview is how all templates do.
 func overview() *classic {
 	s := newSheet(overviewUID, "CI templates: overview",
-		"Who uses which CI template, how often, how it ends and how long it takes. Counts are exact: docs/grafana.md of CI Jobs Metrics.")
+		"Use of CI templates: by project, how often, with which results and durations. Counts are exact: docs/grafana.md of CI Jobs Metrics.")
 	job, template, project := matches("job"), matches("template"), matches("project")
 	s.values("template", "Template", "The name that jobs were sent with.", many, job)
 	s.values("project", "Project", "The path of the repository. It does not apply to durations.", many, job, template)
@@ -54,9 +54,9 @@ func (s *sheet) totals(chosen choice, width uint32) {
 		instant("A", number(chosen.with(ended(passed)))), coloured(good))
 	s.stat(width, "Failed", "Jobs with the status failed or timedout. "+exact, jobs,
 		instant("A", number(chosen.with(ended(failed, timedout)))), coloured(bad))
-	s.stat(width, "Success rate", "success / (success + failed + timedout); none if that is 0 / 0. Canceled, skipped and unknown jobs say nothing of a template. "+exact, share,
+	s.stat(width, "Success rate", "success / (success + failed + timedout); no value for 0 / 0. Canceled, skipped and unknown jobs are not included. "+exact, share,
 		instant("A", rate(whole, chosen)), func(p *stat.PanelBuilder) {
-			p.Decimals(1).NoValue("None passed or failed, or no scrape when the period began")
+			p.Decimals(1).NoValue("No job passed or failed, or no scrape when the period began")
 		})
 }
 
@@ -148,16 +148,16 @@ func (s *sheet) complete() {
 		func(p *stat.PanelBuilder) {
 			p.Decimals(1).ColorScheme(byThresholds()).Thresholds(steps(good, from(0.8, warning), from(1, bad)))
 		})
-	s.stat(4, "Counted as __other__", "Jobs in the period whose version, project or template found no room. About: increase() of a counter that begins anew with each start.", jobs,
+	s.stat(4, "Counted as __other__", "Jobs in the period that had no room for their version, project or template. Approximate: increase() of a counter that begins at 0 with each start.", jobs,
 		labelled(call("sum by (job)", call("max by (job, label)", call("increase", gauge("jobs_folded_total")+"[$__range]"))), "{{job}}"), perJob,
 		func(p *stat.PanelBuilder) {
 			p.ColorScheme(byThresholds()).Thresholds(steps(good, from(0.5, warning)))
 		})
-	about := "About: increase() of counters that begin anew with each start of a receiver. The receiver's page /problems says what to send instead. "
-	s.WithPanel(bars(s.chart(12, "Jobs rejected, by reason", "Jobs that senders reported wrongly and that count nowhere. "+about, jobs,
+	about := "Approximate: increase() of counters that begin at 0 with each start of a receiver. The receiver's page /problems shows what to send instead. "
+	s.WithPanel(bars(s.chart(12, "Jobs rejected, by reason", "Jobs that were rejected because of a mistake in the report, and don't count. "+about, jobs,
 		barred("A", call("sum by (reason)", call("increase", gauge("problems_rejected_total")+"[$__interval]"))+" > 0", "{{reason}}")).
 		NoValue("No job was rejected, or /metrics/self of no receiver is scraped")))
-	s.WithPanel(bars(s.chart(12, "Requests refused, by reason", "Requests of which nothing was recorded; starting, queue_full, busy and ledger are sent again by the exporter. "+about, jobs,
+	s.WithPanel(bars(s.chart(12, "Requests refused, by reason", "Requests that were refused as a whole; the exporter retries after starting, queue_full, busy and ledger. "+about, jobs,
 		barred("A", call("sum by (reason)", call("increase", gauge("requests_refused_total")+"[$__interval]"))+" > 0", "{{reason}}")).
 		NoValue("No request was refused, or /metrics/self of no receiver is scraped")))
 }

@@ -267,10 +267,10 @@ func TestOpenAPIAnswers(t *testing.T) {
 	}
 	for _, path := range []string{"", "nowhere"} {
 		_, body := some.ask(t, "GET", query.Path+path)
-		d.check(t, "/components/schemas/ProblemDetails", path, body)
+		d.check(t, "/components/schemas/ProblemDocument", path, body)
 	}
 	_, body := some.ask(t, "POST", "/api/v1/overview")
-	d.check(t, "/components/schemas/ProblemDetails", "POST", body)
+	d.check(t, "/components/schemas/ProblemDocument", "POST", body)
 	slow := serve(t, "UTC", func(o *api.Options) { o.Timeout = time.Nanosecond })
 	_, body = slow.ask(t, "GET", "/api/v1/overview")
 	d.check(t, place("/api/v1/overview", "503", d.Paths["/api/v1/overview"]["get"]), "503", body)

@@ -19,10 +19,10 @@ func (l *Ledger) load(ctx context.Context) error {
 		return err
 	}
 	if err := l.foldTail(ctx); err != nil {
-		return fmt.Errorf("folding the jobs behind the last checkpoint: %w", err)
+		return fmt.Errorf("folding the jobs after the last snapshot: %w", err)
 	}
 	if l.applied > upTo {
-		l.opts.Logger.Info("Folded the jobs behind the last checkpoint", "jobs", l.applied-upTo)
+		l.opts.Logger.Info("Folded the jobs after the last snapshot", "jobs", l.applied-upTo)
 	}
 	// Only now: the jobs of before belong to the settings of before.
 	l.configure()
@@ -74,7 +74,7 @@ func (l *Ledger) mustBeNew(ctx context.Context) error {
 
 // foldTail is catchUp with word of how far it has come.
 func (l *Ledger) foldTail(ctx context.Context) error {
-	progress := reporter{logger: l.opts.Logger, what: "Folding the jobs behind the last checkpoint", unit: "jobs"}
+	progress := reporter{logger: l.opts.Logger, what: "Folding the jobs after the last snapshot", unit: "jobs"}
 	for {
 		n, err := l.foldStep(ctx)
 		if err != nil || n < foldStep {
@@ -92,7 +92,7 @@ func (l *Ledger) foldTail(ctx context.Context) error {
 func (l *Ledger) configure() {
 	change := l.totals.Configure(l.opts.Totals, l.applied)
 	if change.Dropped > 0 {
-		l.opts.Logger.Warn("Histogram buckets were changed: duration histograms start anew",
+		l.opts.Logger.Warn("Histogram buckets were changed: duration histograms begin again",
 			"histograms", change.Dropped, "buckets", l.opts.Totals.Bounds)
 	}
 	if len(change.Added) > 0 && l.applied > 0 {

@@ -62,7 +62,7 @@ func (t *trouble) end(err error, jobs int, wrote bool) {
 		t.failed += jobs
 		t.total += jobs
 		if now.Sub(t.logged) >= logAgain {
-			t.logger.Error("Recording jobs failed; their senders are told to try again", "jobs", t.failed, "err", err)
+			t.logger.Error("Recording jobs failed; senders get 503 and retry", "jobs", t.failed, "err", err)
 			t.logged, t.told, t.failed = now, true, 0
 		}
 	}

@@ -68,8 +68,8 @@ func TestTrouble(t *testing.T) {
 	}
 	for want, times := range map[string]int{
 		// Of the second time, right after the first, it hears nothing.
-		"Recording jobs failed; their senders are told to try again": 1,
-		"Recording works again": 1, "refused=50": 1,
+		"Recording jobs failed; senders get 503 and retry": 1,
+		"Recording works again":                            1, "refused=50": 1,
 	} {
 		if n := strings.Count(log.String(), want); n != times {
 			t.Errorf("%d times in the log: %s\n%s", n, want, log.String())
