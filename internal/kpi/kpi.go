@@ -1,12 +1,14 @@
-// Package kpi answers what a platform team asks about its CI templates: who uses them,
-// how they do, what takes the time. docs/kpi.md has every definition with its formula.
+// Package kpi computes the numbers of a platform team about its CI templates: who uses them, with which
+// results, and what takes the time. docs/kpi.md defines every number with its formula.
 //
-// An [Asker] takes a [Query], a period and filters, and answers with numbers over the
-// roll-ups of the ledger (package rollup), beside those of the period before. Counts are
-// exact. Quantiles are within 4.4 %. Every answer says as of which job it is: all that
-// were acknowledged before the question are in it.
+// An [Asker] takes a [Query], which is a period and filters, and computes an answer from the roll-ups of
+// the ledger (package rollup), beside the numbers of the period before and a verdict on the difference:
 //
-// Package api serves the answers as JSON and CSV.
+//	o, err := kpi.New(ledger).Overview(ctx, kpi.Query{Period: period})
+//
+// Counts are exact. Quantiles are within 4.4 %. An answer names its last job (as of): it contains every
+// job that was acknowledged before the query. Packages api and page show the answers, and package
+// findings suggests what to improve.
 package kpi
 
 import (
@@ -19,38 +21,37 @@ import (
 	"ci-jobs-metrics/internal/rollup"
 )
 
-// An Asker answers questions from a ledger. Its methods may be called from several
-// goroutines.
+// An Asker answers queries from a ledger. Its methods may be called from several goroutines.
 type Asker struct{ ledger *ledger.Ledger }
 
 // New returns an Asker.
 func New(l *ledger.Ledger) *Asker { return &Asker{l} }
 
-// Zone is the time zone whose days answers have.
+// Zone returns the time zone of the days in answers.
 func (a *Asker) Zone() *time.Location { return a.ledger.Calendar().Zone() }
 
-// A Query says which jobs a question is about.
+// A Query selects jobs by their period and a filter.
 type Query struct {
 	Period   Period
 	Filter   Filter
 	Interval Interval // of series; the zero value is Daily
 }
 
-// An Interval is how long the points of a series are.
+// An Interval is the length of the points of a series.
 type Interval string
 
-// Intervals: days of the reporting time zone, of which the first and the last may be cut
-// by the period, and hours counted from its beginning.
+// Intervals: days of the reporting time zone, which the period may cut at both ends, and hours counted
+// from the period's beginning.
 const (
 	Daily  Interval = "day"
 	Hourly Interval = "hour"
 )
 
-// MaxHours is the longest period of which there are series by the hour.
+// MaxHours is the longest period with a series by the hour, in hours.
 const MaxHours = 31 * 24
 
-// A Period is the jobs that finished from From up to, and without, To: both whole quarters
-// of an hour.
+// A Period is the time from From up to, and without, To. Both are whole quarters of an hour. A job is in
+// it if it finished in it.
 type Period struct {
 	From time.Time `json:"from"`
 	To   time.Time `json:"to"`
@@ -59,14 +60,13 @@ type Period struct {
 // MaxPeriod is the longest period.
 const MaxPeriod = 800 * 24 * time.Hour
 
-// setBack is how much longer than that many days a period may be: the hour by which clocks
-// are set back.
+// setBack is added to the longest period: the hour by which clocks are set back.
 const setBack = time.Hour
 
-// ErrPeriod says that a period is none.
+// ErrPeriod means that a period is not valid.
 var ErrPeriod = errors.New("the period")
 
-// Check fails, saying what to ask for, if there can be no answer for the period.
+// Check returns an error with a remedy if the period can't have an answer.
 func (p Period) Check() error {
 	switch {
 	case !aligned(p.From) || !aligned(p.To):
@@ -86,8 +86,7 @@ var (
 	latest   = time.Date(2190, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// Check fails, saying what to ask for, if there can be no answer for the period, or no
-// series by the interval.
+// Check returns an error with a remedy if the period can't have an answer, or no series by the interval.
 func (q *Query) Check() error {
 	if err := q.Period.Check(); err != nil {
 		return err
@@ -100,15 +99,15 @@ func (q *Query) Check() error {
 
 func aligned(t time.Time) bool { return t.Equal(rollup.SlotOf(t).Start()) }
 
-// Previous is the period of the same length that ends where p begins.
+// Previous returns the period of the same length that ends where p begins.
 func (p Period) Previous() Period { return Period{p.From.Add(p.From.Sub(p.To)), p.From} }
 
 func (p Period) slots() rollup.Range {
 	return rollup.Range{From: rollup.SlotOf(p.From), To: rollup.SlotOf(p.To)}
 }
 
-// A Filter chooses jobs. Each of its lists, unless it is empty, has what one of a job's
-// fields has to be: any of them.
+// A Filter chooses jobs. For each list that is not empty, the job's field must match one of its
+// elements.
 type Filter struct {
 	Templates []Pattern    `json:"template,omitempty"`
 	Projects  []Pattern    `json:"project,omitempty"`
@@ -116,7 +115,7 @@ type Filter struct {
 	Statuses  []job.Status `json:"status,omitempty"`
 }
 
-// Meta is what every answer says about itself.
+// Meta is the meta data of an answer.
 type Meta struct {
 	AsOf AsOf `json:"as_of"`
 	// RecordedSince is the time since when jobs are recorded: a period that began earlier has
@@ -132,7 +131,7 @@ type Meta struct {
 // compared with it.
 func (m *Meta) Comparable() bool { return m.Period.comparable(m.RecordedSince) }
 
-// AsOf is the last job that an answer has, with all before it.
+// AsOf is the last job in an answer. The answer has all jobs before it too.
 type AsOf struct {
 	Job  int64     `json:"job"`  // its number in the ledger; 0: there is none yet
 	Time time.Time `json:"time"` // when it was received; see ledger.Received
@@ -155,7 +154,7 @@ type Stats struct {
 	FlakyHours float64 `json:"flaky_hours"`
 }
 
-// Statuses is how many jobs ended in each way.
+// Statuses are the numbers of jobs by status.
 type Statuses struct {
 	Success  int64 `json:"success"`
 	Failed   int64 `json:"failed"`
@@ -165,8 +164,8 @@ type Statuses struct {
 	Unknown  int64 `json:"unknown"`
 }
 
-// Durations are how long jobs took, in seconds: of the successful ones, or, where the
-// query filters by status, of those that it lets through.
+// Durations are the durations of jobs in seconds: of the successful jobs, or, if the query filters by
+// status, of the jobs that match.
 type Durations struct {
 	Jobs int64    `json:"jobs"` // whose duration is known
 	Mean *float64 `json:"mean_seconds"`
@@ -181,22 +180,22 @@ type Compared struct {
 	Verdicts Verdicts `json:"verdicts"`
 }
 
-// A Point is the part of a period that is in one day, or hour.
+// A Point is the part of a period in one day or hour.
 type Point struct {
 	From time.Time `json:"from"`
 	To   time.Time `json:"to"`
 	Stats
 }
 
-// Overview is the answer to how the templates do together.
+// Overview has the numbers of all templates together.
 type Overview struct {
 	Meta
 	Compared
 	Series []Point `json:"series"`
 }
 
-// A Distribution is how many jobs took how long. Bucket i holds durations above
-// Bounds[i-1], up to Bounds[i] seconds; the first one those of 0 too.
+// A Distribution counts jobs by duration. Bucket i holds durations above Bounds[i-1] and up to
+// Bounds[i] seconds. The first bucket also holds durations of 0.
 type Distribution struct {
 	Bounds  []float64 `json:"bounds_seconds"` // each 2^(1/2) times the one before
 	Success []int64   `json:"success"`
@@ -205,8 +204,8 @@ type Distribution struct {
 	Heat [][]int64 `json:"heat"`
 }
 
-// Template is the answer to how one template does. Its projects, versions and failures
-// are answers of their own, filtered by it.
+// Template has the numbers of one template. Its projects, versions and failures are other answers,
+// filtered by it.
 type Template struct {
 	Meta
 	Template string `json:"template"`
@@ -215,7 +214,7 @@ type Template struct {
 	Distribution Distribution `json:"distribution"`
 }
 
-// Project is the answer to how one project does, and what it does not use.
+// Project has the numbers of one project, and the templates that it does not use.
 type Project struct {
 	Meta
 	Project string `json:"project"`
@@ -224,24 +223,24 @@ type Project struct {
 	Unused []Usage `json:"unused"` // templates of the period that only others use, most projects first; MaxUnused at most
 }
 
-// MaxUnused is how many templates Project.Unused names.
+// MaxUnused is the largest length of Project.Unused.
 const MaxUnused = 100
 
-// Usage is how widely a template is used.
+// Usage counts the projects and jobs of a template.
 type Usage struct {
 	Template string `json:"template"`
 	Projects int    `json:"projects"`
 	Jobs     int64  `json:"jobs"`
 }
 
-// A TemplateRow is one of a table of templates.
+// A TemplateRow is a row of the table of templates.
 type TemplateRow struct {
 	Template string `json:"template"`
 	Compared
 	Trend []int64 `json:"trend"` // jobs for each day of the period
 }
 
-// A ProjectRow is one of a table of projects.
+// A ProjectRow is a row of the table of projects.
 type ProjectRow struct {
 	Project string `json:"project"`
 	Compared
@@ -249,7 +248,7 @@ type ProjectRow struct {
 	LastDay string  `json:"last_day"` // of the period with a job, as 2006-01-02; empty: none
 }
 
-// A VersionRow is one of a table of versions.
+// A VersionRow is a row of the table of versions.
 type VersionRow struct {
 	Template string `json:"template"`
 	Version  string `json:"version"` // empty: jobs that were sent without
@@ -288,7 +287,7 @@ type Page[Row any] struct {
 	Items  []Row `json:"items"`
 }
 
-// A Cut says which part of a table is wanted, and in which order.
+// A Cut selects a part of a table, and its order.
 type Cut struct {
 	Sort       string // one of the table's columns; empty: its first choice
 	Descending bool

@@ -25,7 +25,7 @@ func (v Verdict) MarshalJSON() ([]byte, error) {
 	return []byte(`"` + v + `"`), nil
 }
 
-// Verdicts has a verdict for each number of [Stats] of which more, or less, is better. It is empty
+// Verdicts has a verdict for each number of [Stats] for which more, or less, is better. It is empty
 // where there is nothing to compare: one of the periods has no such number or both have 0, the
 // period before is not recorded, or the query filters by status (of failed jobs alone, more projects
 // are not better).

@@ -1,7 +1,6 @@
-// Package negotiate reads what clients say they accept, as HTTP's Accept and
-// Accept-Encoding headers have it (RFC 9110, section 12). What to make of it is the affair
-// of whoever answers: package exposition chooses between formats of metrics, package api
-// between JSON and CSV.
+// Package negotiate reads the Accept and Accept-Encoding headers of HTTP requests (RFC 9110, section
+// 12). Its callers choose: package exposition between formats of metrics, package query between JSON
+// and CSV, and packages api and page whether to compress.
 package negotiate
 
 import (
@@ -17,7 +16,7 @@ type Range struct {
 	Quality float64 // 0 to 1
 }
 
-// Parse reads the lines of such a header. What can't be read is as if it were not there.
+// Parse reads the lines of such a header. It skips elements that it can't read.
 func Parse(lines []string) []Range {
 	var list []Range
 	for _, line := range lines {

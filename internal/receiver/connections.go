@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DefaultMaxConnections is more than a company's pods that end in the same second. Each
-// costs some 10 to 20 kB.
+// DefaultMaxConnections is more than the number of a company's pods that end in the same second. Each
+// connection costs about 10 to 20 kB.
 const DefaultMaxConnections = 8192
 
 const (
@@ -21,10 +21,10 @@ const (
 	purgePause = 5 * time.Millisecond
 )
 
-// connections bounds how many clients are connected. Whoever comes when the limit is
-// reached is served all the same, and connections that wait for their next request are
-// closed for that: clients open new ones when they need them. Only when a quarter more
-// are in the middle of a request are new ones turned away.
+// connections bounds the number of open connections. At the limit, a new client is still served, and
+// connections that wait for their next request are closed instead: their clients open new ones when
+// they need them. New connections are refused only if a quarter more than the limit are in the middle
+// of a request.
 type connections struct {
 	server  *http.Server
 	limit   int64
@@ -33,8 +33,8 @@ type connections struct {
 	purged  atomic.Int64 // when idle ones were closed, Unix nanoseconds
 }
 
-// limitConnections watches the server's connections. What is allowed is less where
-// the system allows the process fewer files.
+// limitConnections limits the server's connections. The limit is lower if the system allows the process
+// fewer open files.
 func limitConnections(server *http.Server, limit int, refused func(), logger *slog.Logger) *connections {
 	c := &connections{server: server, limit: int64(limit), refused: refused}
 	var files unix.Rlimit
@@ -58,7 +58,7 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 		}
 		if n > c.limit+c.limit/4 {
 			c.refused()
-			_ = conn.Close() // what it says is of no use
+			_ = conn.Close() // an error changes nothing
 		}
 	case http.StateClosed, http.StateHijacked:
 		c.open.Add(-1)
@@ -66,9 +66,8 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// closeIdle closes the connections that wait for their next request. net/http does that
-// when it is told to keep none alive; requests that are answered in this very moment
-// lose their connections too.
+// closeIdle closes the connections that wait for their next request. net/http does this when keep-alive
+// is switched off. Requests that are being answered at this moment lose their connections too.
 func (c *connections) closeIdle() {
 	last, now := c.purged.Load(), time.Now().UnixNano()
 	if time.Duration(now-last) < purgePause || !c.purged.CompareAndSwap(last, now) {

@@ -89,8 +89,8 @@ func newHealth() *health {
 	return h
 }
 
-// watchDoor adds what is known of connections.
-func (h *health) watchDoor(c *connections) {
+// watchConnections adds the metrics of connections.
+func (h *health) watchConnections(c *connections) {
 	h.registry.MustRegister(
 		gauge("connections", "Open connections.", func() float64 { return float64(c.open.Load()) }),
 		gauge("connections_limit", "Number of connections above which those that wait for their next request are closed.",
@@ -160,7 +160,7 @@ func (h *health) committed(outcomes []ledger.Outcome, took time.Duration, err er
 	h.duplicates.Add(float64(len(outcomes) - recorded))
 }
 
-// asked counts a question to package api.
+// asked counts a query that package api or page computed.
 func (h *health) asked(question string, took time.Duration) {
 	h.questions.WithLabelValues(question).Inc()
 	h.answering.Observe(took.Seconds())

@@ -1,14 +1,13 @@
-// Package receiver is the service: it puts ledger, wire, exposition, API and page together
-// behind one HTTP server.
+// Package receiver is the service: it combines ledger, steps, exposition, API and page behind one HTTP
+// server. cmd/receiver turns flags into [Options]; routes.go has all routes.
 //
-// [New] binds the listeners and opens the ledger, and returns what is wrong with either.
-// A large ledger takes seconds to open: who asks meanwhile is told so (starting.go).
-// From then on everything is answered until [Receiver.Stop], for which [Receiver.Serve]
-// waits. Stop refuses new connections, lets requests under way finish, records what
-// waits, stores the totals, and closes the ledger: nothing that was acknowledged is lost,
-// and a start after it has nothing to fold.
+//	r, err := receiver.New(ctx, options) // binds the listeners and opens the ledger
+//	go r.Serve()                         // returns when Stop was called or the server failed
+//	err = r.Stop(ctx)                    // within the time of ctx
 //
-// cmd/receiver turns flags into [Options]; all routes stand in routes.go.
+// A large ledger takes seconds to open. Meanwhile the service answers 503 (starting.go). Stop refuses
+// new connections, lets running requests finish, records waiting jobs, stores the totals, and closes
+// the ledger. No acknowledged job is lost, and the next start has nothing to fold.
 package receiver
 
 import (
@@ -56,7 +55,7 @@ type Options struct {
 	PruneEvery time.Duration
 }
 
-// Limits at the door. A job's request is a few hundred bytes and its answer takes
+// Limits of a request and its answer. A job's request is a few hundred bytes and its answer takes
 // one commit; the rest is for slow networks, and for scrapes of many series.
 const (
 	requestTimeout = 15 * time.Second // for header and body; two times would be one more timer to set for each request
@@ -71,17 +70,16 @@ type Receiver struct {
 	opts      Options
 	listeners []net.Listener
 	server    *http.Server
-	door      door
+	handler   switcher
 	served    chan struct{}                 // closed when nothing is served any more
 	serveErr  error                         // why, then
 	ledger    *ledger.Ledger                // nil until it is open
 	cleanups  []func(context.Context) error // undone in reverse by Stop
 }
 
-// New binds the listeners and opens the ledger, folding what its last checkpoint lacks.
-// As soon as the listeners are bound, probes learn that it is alive and starting, and
-// everybody else is asked to come again; when New returns everything is served. It ends
-// early, with an error, if ctx does.
+// New binds the listeners and opens the ledger, which folds the jobs after the last snapshot. As soon as
+// the listeners are bound, /-/healthy is 200 and all other paths answer 503. When New returns, all
+// routes are served. New returns an error if ctx ends first.
 func New(ctx context.Context, o Options) (_ *Receiver, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -93,7 +91,7 @@ func New(ctx context.Context, o Options) (_ *Receiver, err error) {
 	defer func() {
 		if err != nil {
 			if r.server != nil {
-				_ = r.server.Close() // nobody has an answer to wait for
+				_ = r.server.Close() // no client waits for an answer
 			}
 			err = errors.Join(err, r.Stop(ctx))
 		}
@@ -110,18 +108,18 @@ func New(ctx context.Context, o Options) (_ *Receiver, err error) {
 		return nil, err
 	}
 	health.watch(r.ledger)
-	r.door.lead(r.routes(health))
+	r.handler.switchTo(r.routes(health))
 	return r, nil
 }
 
 // serve begins to answer, for now that the receiver is starting.
 func (r *Receiver) serve(health *health) {
 	// Not HTTP/2: hundreds of requests over one connection at a time are more than the
-	// limits at the door count, and no sender of jobs needs it.
+	// limits of HTTP/1.1 count, and no sender of jobs needs it.
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	r.server = &http.Server{
-		Handler:           &r.door,
+		Handler:           &r.handler,
 		ReadHeaderTimeout: requestTimeout,
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      answerTimeout,
@@ -130,8 +128,8 @@ func (r *Receiver) serve(health *health) {
 		Protocols:         &protocols,
 		ErrorLog:          slog.NewLogLogger(r.opts.Logger.Handler(), slog.LevelWarn), // a handler's panic among others
 	}
-	health.watchDoor(limitConnections(r.server, r.opts.MaxConnections, health.turnedAway.Inc, r.opts.Logger))
-	r.door.lead(startingRoutes(health))
+	health.watchConnections(limitConnections(r.server, r.opts.MaxConnections, health.turnedAway.Inc, r.opts.Logger))
+	r.handler.switchTo(startingRoutes(health))
 	r.cleanups = append(r.cleanups, r.closeLedger, r.shutdown) // in this order: the ledger outlives the last request
 	go func() {
 		defer close(r.served)
@@ -150,7 +148,7 @@ func (r *Receiver) Serve() error {
 }
 
 // Stop ends the service in the reverse order of New, within the time that ctx
-// leaves, and returns all errors. What was acknowledged is in the ledger.
+// leaves, and returns all errors. All acknowledged jobs are in the ledger.
 func (r *Receiver) Stop(ctx context.Context) error {
 	var errs []error
 	for _, cleanup := range slices.Backward(r.cleanups) {

@@ -8,20 +8,22 @@ import (
 	"ci-jobs-metrics/internal/steps"
 )
 
-// A door is what the server serves: one handler until the ledger is open, and all routes
-// from then on.
-type door struct{ handler atomic.Pointer[http.Handler] }
+// A switcher is the server's handler: it serves startingRoutes until the ledger is open, and all routes
+// after that. Its methods may be called from several goroutines.
+type switcher struct{ handler atomic.Pointer[http.Handler] }
 
-// lead has requests from now on answered by h.
-func (d *door) lead(h http.Handler) { d.handler.Store(&h) }
+// switchTo makes h answer all further requests.
+func (d *switcher) switchTo(h http.Handler) { d.handler.Store(&h) }
 
-func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) { (*d.handler.Load()).ServeHTTP(w, r) }
+func (d *switcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	(*d.handler.Load()).ServeHTTP(w, r)
+}
 
-// errStarting is why nothing is recorded yet.
+// errStarting is the reason why no job is recorded yet.
 var errStarting = errors.New("the receiver is starting, it opens the ledger")
 
-// startingRoutes are what is answered until the ledger is open: that the process is
-// alive, and that everything else is to be asked again.
+// startingRoutes answer until the ledger is open: /-/healthy is 200, and everything else is 503 with
+// Retry-After.
 func startingRoutes(h *health) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /-/healthy", healthy)

@@ -29,11 +29,11 @@ const weak = "W/"
 // Weak makes a tag one of answers that are as good as each other.
 func Weak(tag string) string { return weak + tag }
 
-// Tags are those that a client has answers with.
+// Tags are the entity tags of the answers that a client has.
 type Tags []string
 
-// TagsOf reads a request's If-None-Match; "*" stands for any tag. What comes behind something
-// that is no tag is as if it were not there.
+// TagsOf reads a request's If-None-Match; "*" stands for any tag. It ignores everything after an element
+// that is not a tag.
 func TagsOf(r *http.Request) (list Tags) {
 	rest := strings.Join(r.Header.Values("If-None-Match"), ",")
 	for {

@@ -5,14 +5,13 @@ import "math"
 // An Estimate is a number of one template and the variance with which it is known.
 type Estimate struct{ Value, Variance float64 }
 
-// MinOthers is how many others there have to be for one to stand out from.
+// MinOthers is the least number of others that an outlier is compared with.
 const MinOthers = 5
 
-// StandsOut is the p-value of a number that is above those of others, which differ among
-// themselves as well, and the number that is to be expected of one more like them. The
-// others are taken as a sample of all that there could be (random effects; the variance
-// between them by DerSimonian and Laird, Control. Clin. Trials 7 (1986) 177), and the one
-// is compared with the prediction for another one: Higgins, Thompson and Spiegelhalter,
+// StandsOut returns the p-value of a number that is above those of others, which differ among themselves
+// too, and the expected number of one more like them. The others are treated as a random sample (random
+// effects; the variance between them by DerSimonian and Laird, Control. Clin. Trials 7 (1986) 177). The
+// one is compared with the prediction for one more: Higgins, Thompson and Spiegelhalter,
 // J. R. Statist. Soc. A 172 (2009) 137, equation 12.
 func StandsOut(one Estimate, others []Estimate) (p, expected float64) {
 	k := float64(len(others))

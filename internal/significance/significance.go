@@ -1,14 +1,13 @@
-// Package significance says how likely it is that a difference between counts is chance.
+// Package significance computes how likely it is that a difference between counts is chance. Package
+// kpi/findings uses it.
 //
-// CI jobs are not independent of each other: a broken branch fails ten times in an hour,
-// a slow day is slow for everybody, and projects change in their own ways. So no test
-// here takes the chance that independent jobs would leave for granted: each estimates
-// from the data how many times as much there is ([Dispersion]), by days and by projects,
-// and calculates with that.
+// CI jobs depend on each other: a broken branch fails ten times in an hour, a slow day is slow for all
+// projects, and each project changes in its own way. So no test here assumes the variance of
+// independent jobs. Each test estimates from the data how much larger the variance is ([Dispersion]),
+// by days and by projects, and uses that.
 //
-// P-values are one-sided: the probability of a difference at least as large in the
-// direction asked about, if there is none. [Adjust] makes of those of all questions that
-// were asked how many of the answers are false.
+// P-values are one-sided: the probability of a difference at least as large in the tested direction if
+// there is none. [Adjust] corrects the p-values of all hypotheses for their number.
 package significance
 
 import (
@@ -16,7 +15,7 @@ import (
 	"slices"
 )
 
-// A Count is how many of some jobs are of a kind.
+// A Count is a number of jobs of one kind (Hits) among some jobs (Of).
 type Count struct{ Hits, Of float64 }
 
 func (c Count) rate() float64 { return c.Hits / c.Of }
@@ -32,9 +31,8 @@ func sum(counts []Count) (all Count) {
 // A Stratum is the jobs of one project, before and after.
 type Stratum struct{ Before, After Count }
 
-// tested is what a stratum says about a difference: how many hits more there are after
-// than if the hits of both had fallen on before and after by chance, and the variance
-// which that number then has (hypergeometric).
+// tested returns how many more hits a stratum has after than expected, if all its hits were distributed
+// over before and after by chance, and the variance of that number (hypergeometric).
 func (s Stratum) tested() (more, variance float64) {
 	n, hits := s.Before.Of+s.After.Of, s.Before.Hits+s.After.Hits
 	if n < 2 {
@@ -44,18 +42,17 @@ func (s Stratum) tested() (more, variance float64) {
 	return more, s.Before.Of * s.After.Of * hits * (n - hits) / (n * n * (n - 1))
 }
 
-// MinProjects is how many projects there have to be, as many as if all weighed the same,
-// for what they have in common to be told from what some of them do.
+// MinProjects is the least number of projects of equal weight for which a common change can be
+// distinguished from changes of single projects.
 const MinProjects = 10
 
-// Rose is the p-value of a larger share of hits after than before, at the same project:
-// the test of Cochran, Mantel and Haenszel, in which a project is compared with itself
-// only, so that more jobs of a worse project are no worse jobs. Its variance is multiplied
-// by a dispersion and its statistic compared with the t distribution: once with the
-// dispersion between days, once with that between how projects changed. The larger p-value
-// counts, so that neither a bad day nor a bad project is taken for more. Of fewer than
-// MinProjects it says something about just those, not about projects like them: then it is
-// the larger dispersion, with the degrees of freedom of days.
+// Rose returns the p-value of a larger share of hits after than before, by project: the test of Cochran,
+// Mantel and Haenszel. It compares each project with itself only, so more jobs of a worse project are
+// no change. The variance is multiplied by a dispersion, and the statistic is compared with the t
+// distribution: once with the dispersion between days, once with that between the changes of projects.
+// The larger p-value counts, so that neither one bad day nor one bad project is taken for a change of
+// all. With fewer than MinProjects projects, the result is about just these projects: it uses the
+// larger dispersion with the degrees of freedom of days.
 //
 // See Mantel and Haenszel, J. Natl. Cancer Inst. 22 (1959) 719; McCullagh and Nelder,
 // Generalized Linear Models (1989), 4.5 for the dispersion. It is 1 if there is too little

@@ -15,9 +15,9 @@ func Student(t, degrees float64) float64 {
 	return tail
 }
 
-// Binomial is the probability of at least so many hits among n, of which each is one with
-// probability p. Numbers need not be whole: between whole ones it is interpolated by the
-// incomplete beta function, which it equals (DLMF 8.17.5).
+// Binomial returns the probability of at least the given hits among n trials, each with probability p.
+// The numbers need not be whole: between whole numbers, the incomplete beta function interpolates
+// (DLMF 8.17.5).
 func Binomial(n, hits, p float64) float64 {
 	switch {
 	case hits <= 0:
