@@ -112,10 +112,10 @@ func New(ctx context.Context, o Options) (_ *Receiver, err error) {
 	return r, nil
 }
 
-// serve begins to answer, for now that the receiver is starting.
+// serve begins to answer: until the ledger is open, that the receiver is starting.
 func (r *Receiver) serve(health *health) {
-	// Not HTTP/2: hundreds of requests over one connection at a time are more than the
-	// limits of HTTP/1.1 count, and no sender of jobs needs it.
+	// Not HTTP/2: the limit of connections does not bound hundreds of requests over one connection, and
+	// no sender of jobs needs it.
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	r.server = &http.Server{
