@@ -125,9 +125,9 @@ func (c *config) check(positional []string) (err error) {
 	return err
 }
 
-// isDirectory reports whether the path is a directory, or is to be one. What a job's
-// file is called is a file, whatever is there when the exporter starts, and a link is
-// not followed: both may be left over, or the job's doing.
+// isDirectory reports whether the path stands for a directory. A path with the name of a job's file is a
+// file, whatever exists when the exporter starts, and links are not followed: both may be left over, or
+// made by the job.
 func isDirectory(path string) bool {
 	if strings.HasSuffix(path, "/") {
 		return true

@@ -78,8 +78,8 @@ func run(args []string, env exporter.Environ, stdin *os.File, stdout, stderr io.
 	return deliver(c, env, log, signals)
 }
 
-// wantsOnce says whether arguments that are wrong ask for one delivery all the same: who
-// waits for the end of that, such as an after_script, would wait for ever.
+// wantsOnce reports whether wrong arguments contain --once. The caller, such as an after_script, waits
+// for the end, and would wait for ever.
 func wantsOnce(args []string) bool {
 	if end := slices.Index(args, "--"); end >= 0 {
 		args = args[:end]

@@ -73,7 +73,7 @@ func run(ctx context.Context, options *receiver.Options) error {
 	served := make(chan error, 1)
 	go func() { served <- r.Serve() }()
 	select {
-	case err = <-served: // it never should before it is told to stop
+	case err = <-served: // it should not return before Stop
 	case <-ctx.Done():
 		logger.Info("Stopping: requests under way are finished, then the ledger is closed")
 	}
@@ -154,7 +154,7 @@ func parse(args []string, stderr io.Writer) (*receiver.Options, command, error) 
 	return o, nil, nil
 }
 
-// A whole is the value of a flag: 1 or more. Unlike kingpin's own its errors say of which.
+// A whole is the value of a flag: 1 or more. Unlike kingpin's, its errors name the flag.
 type whole struct {
 	flag  string
 	value *int

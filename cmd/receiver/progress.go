@@ -7,11 +7,10 @@ import (
 	"time"
 )
 
-// progressEvery is how often it is said how far long work has come. What takes less
-// says nothing.
+// progressEvery is the interval between progress lines. Shorter work prints none.
 const progressEvery = 2 * time.Second
 
-// A progress tells of long work on stderr.
+// A progress reports long work on stderr.
 type progress struct {
 	mu          sync.Mutex
 	what        string

@@ -36,8 +36,8 @@ type Delivery struct {
 	added chan struct{} // holds one: there may be items
 	hurry chan struct{} // holds one: don't pause
 
-	// settled, if set before Run, is told of items that need not be sent again: they
-	// were delivered or refused for good.
+	// settled, if set before Run, is called with items that need not be sent again: they
+	// were delivered or finally refused.
 	settled func([]Item)
 
 	mu       sync.Mutex
@@ -130,8 +130,8 @@ func (d *Delivery) limitAttempt(most time.Duration) {
 	d.limit = time.AfterFunc(within, func() { cancel(errSlow) })
 }
 
-// lastChance is how long an attempt that is under way when the pod is told to stop may
-// still take: where there is no grace period, the kubelet kills it two seconds later.
+// lastChance is the time that a running attempt has left after SIGTERM. Without a grace period,
+// the kubelet kills the pod two seconds later.
 const lastChance = time.Second
 
 // begin returns the context of one attempt, and what to call when it is over.
@@ -211,8 +211,8 @@ func (d *Delivery) batch() []Item {
 	return slices.Clone(d.pending[:n])
 }
 
-// attempt sends a batch once. again says that it is to be sent again, asked how
-// long the receiver asks to wait before.
+// attempt sends a batch once. again reports whether it must be sent again; asked is the pause that
+// the receiver asked for.
 func (d *Delivery) attempt(ctx context.Context, batch []Item) (asked time.Duration, again bool) {
 	bodies := make([]json.RawMessage, len(batch))
 	for i := range batch {
@@ -270,8 +270,8 @@ func (d *Delivery) widen(taken int) {
 	}
 }
 
-// settle takes a batch, the first pending items, off the queue. settled is told
-// before anybody learns that nothing is pending, and woken once more when that is so.
+// settle takes a batch, the first pending items, off the queue. It calls settled
+// before others can see that no item is pending, and then wakes those who wait for that.
 func (d *Delivery) settle(batch []Item, refused int) {
 	if d.settled != nil {
 		d.settled(batch)
@@ -295,7 +295,7 @@ func (d *Delivery) takeOff(batch []Item, refused int) {
 }
 
 // pause waits before the next attempt. It returns the number of failed attempts
-// that the next pause goes by: after Hurry they count anew.
+// that the next pause depends on: after Hurry they count from 0 again.
 func (d *Delivery) pause(ctx context.Context, failed int, asked time.Duration) int {
 	d.mu.Lock()
 	deadline := d.deadline

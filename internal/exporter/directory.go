@@ -130,12 +130,12 @@ func (d *directory) once(ctx context.Context) error {
 	return nil
 }
 
-// finish is the end: the pod was told to stop, and is killed if it doesn't.
+// finish ends the work after SIGTERM, before the pod is killed.
 func (d *directory) finish(watcher *watch.Watcher) {
 	ctx, cancel := context.WithTimeout(context.Background(), d.ShutdownTimeout)
 	defer cancel()
 	deadline, _ := ctx.Deadline()
-	d.scan() // what the watcher has not told yet, too
+	d.scan() // also for changes that the watcher has not reported yet
 	d.delivery.Hurry(deadline)
 	d.work(ctx)
 	half := time.NewTimer(min(lastWatch, d.ShutdownTimeout))
@@ -224,8 +224,8 @@ func (d *directory) look(name string) bool {
 	return true
 }
 
-// read reads a file. Links are not followed: another name would be written, and
-// nobody would tell.
+// read reads a file. It does not follow links, because the watcher would not report changes of their
+// targets.
 func (d *directory) read(f *jobFile) *file.Content {
 	if info, err := os.Lstat(f.path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		f.absent, f.half, f.empty, f.faulty = false, false, false, false

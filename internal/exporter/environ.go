@@ -38,7 +38,7 @@ func (e Environ) serverHost() string {
 	return hostOf(e.value("CI_SERVER_URL"))
 }
 
-// optedIn reports whether the job's template said that its jobs are to be counted.
+// optedIn reports whether the job's template opted in to be counted.
 func (e Environ) optedIn() bool { return e.value("CI_METRICS_NAME") != "" }
 
 func hostOf(address string) string {

@@ -10,8 +10,8 @@
 // file doesn't say, and gives each item the id by which the receiver counts it once.
 //
 // cmd/exporter calls [Run], which ends only when its context does: the pod's
-// SIGTERM. Then the file is looked at once more, what is pending gets its last
-// attempts, and a job of which nobody wrote how it ended is reported as unknown.
+// SIGTERM. Then it looks at the file once more, pending items get their last attempts,
+// and a job without a readable file is reported as unknown.
 package exporter
 
 import (
@@ -28,8 +28,8 @@ import (
 // DefaultShutdownTimeout fits into the grace period that clusters use to give.
 const DefaultShutdownTimeout = 5 * time.Second
 
-// lastWatch is how long the file may still be completed after the pod was told to
-// stop: what writes it was told at the same time.
+// lastWatch is the time in which the file may still be completed after SIGTERM: its writer got SIGTERM
+// at the same moment.
 const lastWatch = 500 * time.Millisecond
 
 // Options say what to send where. Path, Send, Environ and Log are needed.
@@ -49,7 +49,7 @@ type Options struct {
 	DeleteAfter time.Duration // delete files of a directory that are delivered and as old; 0: never
 }
 
-// Errors of Run and Once. What was lost is in the log.
+// Errors of Run and Once. The log names the lost items.
 var (
 	ErrUndelivered = errors.New("not everything was delivered in time")
 	ErrUnread      = errors.New("the file could not be read to its end")
@@ -154,7 +154,7 @@ func (e *exporter) look() {
 	}
 }
 
-// finish is the end: the pod was told to stop, and is killed if it doesn't.
+// finish ends the work after SIGTERM, before the pod is killed.
 func (e *exporter) finish(changed <-chan struct{}) {
 	deadline := time.Now().Add(e.ShutdownTimeout)
 	e.look()
@@ -193,7 +193,7 @@ func (e *exporter) watchOn(changed <-chan struct{}, deadline time.Time) {
 	}
 }
 
-// reportMissing reports the job as unknown, if it is one that is to be counted.
+// reportMissing reports the job as unknown if it opted in.
 // Timeouts, evictions and failed downloads end a job before its after_script.
 func (e *exporter) reportMissing() {
 	if !e.ReportMissing && !e.Environ.optedIn() {
@@ -211,8 +211,8 @@ func (e *exporter) reportMissing() {
 	e.delivery.Add(item)
 }
 
-// outcome says whether something was lost at the end. What the receiver refused,
-// or wasn't JSON, was final and logged before.
+// outcome returns an error if something was lost at the end. Items that the receiver refused or that
+// were not JSON were final, and logged before.
 func (e *exporter) outcome() error {
 	switch {
 	case e.delivery.Close() > 0:

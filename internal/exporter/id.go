@@ -11,8 +11,8 @@ import (
 	"ci-jobs-metrics/internal/job"
 )
 
-// A counter tells how often something came before in the same file. Appending to
-// the file changes none of the numbers that were given.
+// A counter counts how often a key came before in the same file. Appending to the file changes none of
+// its earlier results.
 type counter struct{ seen map[string]int }
 
 func newCounter() *counter { return &counter{make(map[string]int)} }
@@ -53,7 +53,7 @@ func (in *Intake) id(f fields, content []byte, count *counter) string {
 	return shorten(id)
 }
 
-// jobKey says which job of which GitLab it is; a part that isn't known is empty.
+// jobKey returns the host of GitLab and the number of the job; an unknown part is empty.
 func (in *Intake) jobKey(f fields) (host, number string) {
 	host, number = in.env.serverHost(), in.env.value("CI_JOB_ID")
 	if host == "" {

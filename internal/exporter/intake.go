@@ -53,7 +53,7 @@ func (in *Intake) Take(c *file.Content) (fresh []Item, ours int) {
 		clear(in.seen)
 	}
 	if !bytes.HasPrefix(c.Text, in.stale) || len(c.Text) == len(in.stale) {
-		in.stale = nil // rewritten: judge anew
+		in.stale = nil // rewritten: judge it again
 	}
 	count := newCounter()
 	for _, item := range c.Items {
@@ -84,10 +84,9 @@ func (in *Intake) Take(c *file.Content) (fresh []Item, ours int) {
 	return fresh, ours
 }
 
-// Missing returns the item that reports the job as unknown, because it ended and
-// nobody wrote how. Its id is the one that the first item of the file would have
-// had, so a report that comes later is a duplicate. ok is false if nobody would
-// know what it is about.
+// Missing returns the item that reports the job as unknown, because it ended without a readable file.
+// Its id is the one that the first item of the file would have had, so a later report is a duplicate.
+// ok is false if the job's name or project is not known.
 func (in *Intake) Missing(now time.Time) (item Item, ok bool) {
 	f := fields{}
 	f.set("status", string(job.Unknown))

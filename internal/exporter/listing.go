@@ -54,7 +54,7 @@ func (d *directory) scan() {
 	d.deleteOld(names)
 }
 
-// list returns the names of the jobs' files, of which too many are cut to the newest.
+// list returns the names of the jobs' files, the newest ones if there are too many.
 func (d *directory) list() (names []string, err error) {
 	f, err := os.Open(d.Path)
 	if err != nil {

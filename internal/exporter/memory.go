@@ -29,17 +29,16 @@ const (
 	maxLine  = 512 << 10           // bytes; half as much again as a file with all its keys has
 	longGone = 30 * 24 * time.Hour // a file that was last written before that is over
 	tryAgain = time.Minute         // to write a memory that couldn't be written
-	leftOver = time.Hour           // after which a file that never took its name is nobody's
-	// slack is by how much the file may outgrow what is in it before it is written anew.
+	leftOver = time.Hour           // after which an unfinished new file is left over
+	// slack is how much larger than its contents the file may become before it is rewritten.
 	slack = 256 << 10 // bytes
 )
 
 // memoryName is the file that remembers, unless another is given.
 const memoryName = ".delivered"
 
-// fresh, and a random text, is what the memory's name is followed by while it is written
-// anew: another exporter may do the same. Process ids would not do, because in
-// containers they are all the same.
+// fresh and a random text follow the name of the memory while it is rewritten, because another exporter
+// may do the same. Process ids are no help: in containers they are all equal.
 const (
 	fresh     = ".new-"
 	randomLen = 26
@@ -80,10 +79,9 @@ func (r *record) unchanged(info fs.FileInfo) bool {
 // synced to disk, lines that make no sense are skipped, and a place that can't be
 // written is no reason to stop.
 //
-// Lines are appended as files are settled, the latest of a file counts, and now and
-// then all is written anew to another file that takes the name. Jobs may be able to
-// write the directory, so the name is never opened for writing: it could be a link
-// by now.
+// Lines are appended as files are settled, and the last line of a file counts. Now and then everything
+// is written to another file that is moved into place. Jobs may be able to write to the directory, so
+// the name is never opened for writing: it could be a link by now.
 type memory struct {
 	path    string
 	log     *slog.Logger
@@ -91,7 +89,7 @@ type memory struct {
 	keys    int      // of all files
 	out     *os.File // the file that was written last; nil: none yet
 	size    int      // of it, in bytes
-	compact int      // what it was when it was written anew
+	compact int      // its size when it was rewritten
 	failed  time.Time
 	trouble string // why it can't be written, as last logged
 }
@@ -106,7 +104,7 @@ func remember(path string, log *slog.Logger) *memory {
 	return m
 }
 
-// sweep removes what exporters left that were killed while they wrote a memory anew.
+// sweep removes the files of exporters that were killed while they rewrote a memory.
 func (m *memory) sweep() {
 	root, err := os.OpenRoot(filepath.Dir(m.path))
 	if err != nil {
@@ -173,7 +171,7 @@ func (m *memory) load(oldest time.Time) error {
 	}
 }
 
-// learn takes what a line says. Whoever wrote the file, it stays within the limits.
+// learn reads a line. The limits hold whatever the file contains.
 func (m *memory) learn(line []byte, oldest time.Time) {
 	name, r, ok := parseRecord(line)
 	if !ok || r.modified < oldest.UnixNano() {
@@ -231,7 +229,7 @@ func parseRecord(line []byte) (name string, r *record, ok bool) {
 			return "", nil, false
 		}
 		if words++; len(keys) == 2*file.MaxItems {
-			break // nobody wrote more
+			break // an exporter writes no more
 		}
 	}
 	recent := min(len(keys), file.MaxItems)
@@ -292,7 +290,7 @@ func (m *memory) save(name string) {
 	m.saveAll()
 }
 
-// saveAll writes everything anew, but not again and again where that fails.
+// saveAll rewrites everything, but not again and again if that fails.
 func (m *memory) saveAll() {
 	m.prune()
 	if !m.failed.IsZero() && time.Since(m.failed) < tryAgain {
@@ -345,7 +343,7 @@ func (m *memory) write(f io.Writer) (size int, err error) {
 	return size, b.Flush() // has the error of every write before
 }
 
-// tooMany leaves room, so that not each file makes all be written anew.
+// tooMany leaves room, so that not each file causes a rewrite of all.
 func (m *memory) tooMany() bool {
 	return len(m.files) > maxFiles+maxFiles/10 || m.keys > maxKeys+maxKeys/10
 }

@@ -7,9 +7,9 @@
 //
 // Any process of the pod can write the file, so nothing of it is trusted: only a
 // regular file is opened, no symbolic link out of its directory is followed, and
-// at most [MaxSize] bytes are read. What shells and editors do to text is put up
-// with: a byte order mark, UTF-16 (PowerShell), objects in an array, one per line,
-// or one behind the other, spread over lines or not.
+// at most [MaxSize] bytes are read. It accepts what
+// shells and editors write: a byte order mark, UTF-16 (PowerShell), objects in an array, one on each
+// line, or one after the other, spread over lines or not.
 package file
 
 import (
@@ -125,8 +125,8 @@ func regular(info fs.FileInfo) error {
 	return refuse(nil, "it is %s, not a regular file", what)
 }
 
-// refuseLink tells a symbolic link that leads out of the directory, for which
-// package os has no error that could be compared, from other errors.
+// refuseLink distinguishes a symbolic link that leaves the directory, for which package os has no
+// comparable error, from other errors.
 func refuseLink(root *os.Root, name string, err error) error {
 	known := errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)
 	info, lstatErr := root.Lstat(name)

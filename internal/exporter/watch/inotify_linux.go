@@ -29,8 +29,8 @@ const (
 )
 
 // inotify watches every directory of a path, from the root to the file's own, for
-// the name that comes next. One directory would not do: when one further up is
-// moved away and made anew, the old one below hears nothing.
+// the name that comes next. One directory is not enough: when a parent is moved
+// away and created again, the old directory gets no events.
 type inotify struct {
 	dirs   []string               // all of the path, from the root
 	names  []string               // what is of interest in each; the last is the file, or anyName
@@ -138,7 +138,7 @@ func (n *inotify) add(i int) (int32, error) {
 	return int32(wd), nil
 }
 
-// disarm removes all watches, and the events that nobody will wait for.
+// disarm removes all watches, and their events that were not read.
 func (n *inotify) disarm() {
 	for wd := range n.armed {
 		_, _ = unix.InotifyRmWatch(n.fd, uint32(wd))
@@ -156,8 +156,8 @@ func absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
 }
 
-// wait reads events until one matters. Those of other names, of which a busy
-// directory has many, cost a comparison.
+// wait reads events until one matters. A busy directory has many events of other names; each costs a
+// comparison.
 func (n *inotify) wait() error {
 	for {
 		size, err := n.events.Read(n.buf[:])

@@ -1,18 +1,18 @@
-// Package watch says when a file may have changed, and costs nothing meanwhile.
+// Package watch signals when a file may have changed, and uses no CPU in between. Package exporter reads
+// the file at each signal.
 //
-// A path comes in through [Start]; a signal on [Watcher.C] goes out whenever the
-// file may have been written, moved into place or made readable since the last one,
-// and once at the start. Signals are hints: several changes make one, some mean
-// nothing, none is lost. The exporter reads the file on each.
+//	w, err := watch.Start(path, watch.Options{})
+//	for range w.C { ... read the file ... }
 //
-// Or the path is a directory and all files in it are of interest whose names
-// [Options.Entries] accepts; [Watcher.Changed] tells which changed.
+// A signal comes whenever the file may have been written, moved into place or made readable since the
+// last signal, and once at the start. Signals are hints: several changes may cause one, some have no
+// reason, and none is lost. If the path is a directory, [Options.Entries] selects the names of interest,
+// and [Watcher.Changed] returns those that changed.
 //
-// Neither the file nor its directories need exist. On Linux the kernel tells what
-// happens in every directory of the path that does (inotify), so a directory that
-// is made, moved or replaced later is followed. Where it can't tell (network and
-// FUSE file systems, exhausted limits, directories that may not be listed, other
-// systems) the file is looked at every [PollEvery].
+// Neither the file nor its directories need exist. On Linux the kernel reports changes in every existing
+// directory of the path (inotify), so directories that are created, moved or replaced later are followed.
+// Where it can't (network and FUSE file systems, exhausted limits, directories that may not be listed,
+// other systems), the package looks at the file every [PollEvery].
 package watch
 
 import (
@@ -26,7 +26,7 @@ import (
 	"time"
 )
 
-// PollEvery is the interval of looking where nobody tells.
+// PollEvery is the interval of polling where the system does not report changes.
 const PollEvery = 250 * time.Millisecond
 
 // settled is the age from which a file's time can be trusted to change with the
@@ -36,7 +36,7 @@ const settled = 2 * time.Second
 // Options say how to watch. The zero value is usable.
 type Options struct {
 	Log  *slog.Logger // nil: silent
-	Poll bool         // look at the file instead of being told
+	Poll bool         // poll, even if the system reports changes
 	// Entries, if not nil, says that the path is a directory, and which names in it
 	// are of interest.
 	Entries func(name string) bool
@@ -64,14 +64,13 @@ type Watcher struct {
 	took  time.Duration   // see Took
 }
 
-// A notifier is told by the system. It is used by one goroutine, but for
-// interrupt.
+// A notifier gets changes from the system. One goroutine uses it; only interrupt may be called by others.
 type notifier interface {
-	// arm watches all of the path that exists. It is an error if that would not
-	// tell every change.
+	// arm watches all of the path that exists. It returns an error if some changes
+	// would not be reported.
 	arm() error
-	// wait returns once something happened for which the path is to be armed and
-	// the file to be read again, or with an error if it was interrupted or broke.
+	// wait returns after a change that requires arming the path and reading the file again, or
+	// with an error if it was interrupted or failed.
 	wait() error
 	// interrupt makes the present and every later wait return.
 	interrupt()
@@ -101,11 +100,11 @@ func Start(path string, o Options) *Watcher {
 	return w
 }
 
-// maxNames bounds the names that Changed tells one by one.
+// maxNames is the largest number of names that Changed returns one by one.
 const maxNames = 10_000
 
-// hear keeps what happened in a directory until the path is armed again: whoever
-// looked before that could miss what the new watches don't tell any more.
+// hear keeps the changed names of a directory until the path is armed again. A look before that could
+// miss changes that the new watches don't report.
 func (w *Watcher) hear(name string) {
 	if w.heard = append(w.heard, name); len(w.heard) > maxNames {
 		w.heard = []string{""}
@@ -170,7 +169,7 @@ func (w *Watcher) Close() {
 	w.stopped.Wait()
 }
 
-// run goes between being told and looking, as the path allows at the moment. The
+// run alternates between notification and polling, as the path allows at the moment. The
 // order matters: the file is signalled after the path is armed, so that a change
 // in between is not missed. Only where nothing but the file changed it is signalled at
 // once, for the watches stay as they are.
@@ -203,7 +202,7 @@ func (w *Watcher) run() {
 	}
 }
 
-// arm reports whether the system will tell.
+// arm reports whether the system will report changes.
 func (w *Watcher) arm() bool {
 	if err := w.notify.arm(); err != nil {
 		w.explain(err)
@@ -248,7 +247,7 @@ func (w *Watcher) poll() {
 	case <-timer.C:
 	}
 	if w.entries {
-		w.changed("") // only who knows the files can tell
+		w.changed("") // any file may have changed
 		w.signal()
 		return
 	}
@@ -259,7 +258,7 @@ func (w *Watcher) poll() {
 	w.seen = now
 }
 
-// A look is what can be told of a file without reading it.
+// A look has the properties of a file that are known without reading it.
 type look struct {
 	info fs.FileInfo // nil: none
 	err  string
