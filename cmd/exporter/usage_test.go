@@ -32,7 +32,7 @@ func TestWrongArgumentsStay(t *testing.T) {
 		"flag needs an argument":    {"a", "b", "--proxy"},
 		"or give --token-over-http": {"a", "b", "--token-file=t"},
 		"TLS isn't spoken":          {"a", "b", "--tls-ca-file=c"},
-		"end it in /":               {"a", "b", "--state-file=s"},
+		"end the path in /":         {"a", "b", "--state-file=s"},
 		"must not be negative":      {"a/", "b", "--delete-after=-1h"},
 		`[\"a\" \"b\" \"--once\"]`:  {"a", "b", "--", "--once"},
 	} {

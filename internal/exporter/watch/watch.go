@@ -1,7 +1,7 @@
 // Package watch signals when a file may have changed, and uses no CPU in between. Package exporter reads
 // the file at each signal.
 //
-//	w, err := watch.Start(path, watch.Options{})
+//	w := watch.Start(path, watch.Options{})
 //	for range w.C { ... read the file ... }
 //
 // A signal comes whenever the file may have been written, moved into place or made readable since the
