@@ -117,14 +117,14 @@ type Filter struct {
 
 // Meta is the meta data of an answer.
 type Meta struct {
-	AsOf AsOf `json:"as_of"`
+	AsOf     AsOf   `json:"as_of"`
+	TimeZone string `json:"time_zone"` // of the days
+	Period   Period `json:"period"`
+	Previous Period `json:"previous_period"`
+	Filter   Filter `json:"filter"`
 	// RecordedSince is the time since when jobs are recorded: a period that began earlier has
 	// fewer jobs than ran in it.
 	RecordedSince time.Time `json:"recorded_since"`
-	TimeZone      string    `json:"time_zone"` // of the days
-	Period        Period    `json:"period"`
-	Previous      Period    `json:"previous_period"`
-	Filter        Filter    `json:"filter"`
 }
 
 // Comparable reports whether the period before is recorded as a whole, so that numbers can be

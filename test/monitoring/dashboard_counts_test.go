@@ -6,8 +6,6 @@ import (
 	"math"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,21 +17,17 @@ import (
 	"ci-jobs-metrics/test/internal/harness/prometheus"
 )
 
-const (
-	recordingTime   = 33 * time.Second // in which jobs are sent, and programs killed
-	scrapeInterval  = 250 * time.Millisecond
-	evaluationPause = 10 * time.Second // of rules, instead of the two minutes that we ship
-)
+// How long a real Prometheus looks on; rules are evaluated every two minutes.
+const lookingOn = 130 * time.Second
 
-// TestCountsInPrometheus has a real Prometheus scrape a real receiver, and evaluate our rules.
-// Both programs are killed several times and started again. Then the dashboards and the rules
-// count each job once.
+// A real Prometheus, with our rules, scrapes a real receiver for some minutes. Both are killed
+// meanwhile, and started again. Then the dashboards and rules have each job once.
 func TestCountsInPrometheus(t *testing.T) {
 	t.Parallel()
 	receiver := harness.NewReceiver(t)
 	receiver.Start(t)
 	p := prometheus.Start(t, prometheus.Config{
-		Target: receiver.Address, Interval: scrapeInterval, Rules: quickRules(t),
+		Target: receiver.Address, Interval: time.Second, Rules: "../../deploy/prometheus/rules/*.yml",
 		Scrape: "scrape_native_histograms: true\n    always_scrape_classic_histograms: true",
 	})
 	o := &jobSender{receiver: receiver, counts: map[[3]string]int{}}
@@ -45,24 +39,21 @@ func TestCountsInPrometheus(t *testing.T) {
 	wait.Add(1)
 	go func() {
 		defer wait.Done()
-		o.run(t, recordingTime)
+		o.run(t, lookingOn)
 	}()
-	kills, end := 0, time.Now().Add(recordingTime-time.Second)
+	kills, end := 0, time.Now().Add(lookingOn-5*time.Second)
 	for time.Now().Before(end) {
-		time.Sleep(4 * scrapeInterval)
+		time.Sleep(4 * time.Second)
 		receiver.Kill()
-		time.Sleep(time.Duration(kills%4) * scrapeInterval) // some scrapes find no receiver
+		time.Sleep(time.Duration(kills%4) * time.Second) // so some scrapes find nobody
 		receiver.Start(t)
 		if kills++; kills == 8 {
 			p.Kill()
-			time.Sleep(3 * scrapeInterval)
+			time.Sleep(3 * time.Second)
 			p.Start(t)
 		}
 	}
 	wait.Wait()
-	if kills < 16 {
-		t.Errorf("only %d kills: the machine is too slow for this test", kills)
-	}
 	to := settled(t, p, o)
 	during := map[[3]string]int{}
 	for key, n := range o.counts {
@@ -81,28 +72,6 @@ func TestCountsInPrometheus(t *testing.T) {
 	t.Logf("%d kills, %d jobs in %v, %d requests sent again", kills+1, total(during), to.Sub(from), o.again)
 }
 
-// quickRules copies our rules with a shorter interval of evaluation, and returns a pattern for
-// the copies.
-func quickRules(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	for _, path := range shipped(t, "rules") {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		const interval = "\n    interval: 2m"
-		if !strings.Contains(string(text), interval) {
-			t.Fatalf("%s has no%s", path, interval)
-		}
-		quick := strings.ReplaceAll(string(text), interval, "\n    interval: "+evaluationPause.String())
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(path)), []byte(quick), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return filepath.Join(dir, "*.yml")
-}
-
 // An office sends jobs, again and again until they are acknowledged.
 type jobSender struct {
 	receiver *harness.Receiver
@@ -119,7 +88,7 @@ func (o *jobSender) run(t *testing.T, length time.Duration) {
 		o.sent++
 		key := [3]string{templates[o.sent%4], fmt.Sprintf("group/p%d", o.sent%7), statuses[o.sent%6]}
 		if o.sent%5 == 0 { // new ones appear all the time
-			key[1] = fmt.Sprintf("group/new%d", o.sent/125)
+			key[1] = fmt.Sprintf("group/new%d", o.sent/500)
 		}
 		form := url.Values{"name": {key[0]}, "project": {key[1]}, "status": {key[2]},
 			"duration": {strconv.Itoa(o.sent % 1500)}, "id": {strconv.Itoa(o.sent)}}
@@ -242,7 +211,7 @@ func compareDashboards(t *testing.T, p *prometheus.Server, from, to time.Time, d
 // compareRules waits for an evaluation after the last job.
 func compareRules(t *testing.T, p *prometheus.Server, counts map[[3]string]int) {
 	t.Helper()
-	deadline := time.Now().Add(3 * evaluationPause)
+	deadline := time.Now().Add(150 * time.Second)
 	for _, rule := range []string{"job_template_status:cijob_runs_total:sum", "job_template_status:cijob_runs:increase1d"} {
 		for {
 			values, err := p.Query("sum(" + rule + ")")
